@@ -1,0 +1,59 @@
+"""The other deployments by role, as the front sees them; adapters: ingress.py and local.py."""
+
+from typing import Protocol
+
+from cluster.contracts import (
+    LoaderStatus,
+    PredictCall,
+    PredictReply,
+    Signature,
+    VersionRef,
+    VetReport,
+    VetRequest,
+)
+
+
+class Predictors(Protocol):
+    """The Predictor deployment as the front sees it."""
+
+    async def predict(self, call: PredictCall) -> PredictReply:
+        """
+        Answer one batch.
+
+        Raises:
+            PredictionFailed: The model raised.
+            ReplicaUnavailable, ModelUnavailable, DeadlineExceeded, Overloaded: Nobody could answer.
+        """
+        ...
+
+    async def warm(self, version: VersionRef, signature: Signature) -> None:
+        """Load the version where its calls will go; returns once it is there."""
+        ...
+
+
+class Loaders(Protocol):
+    """The Loader deployment as the front sees it."""
+
+    async def vet(self, content: bytes, request: VetRequest) -> VetReport:
+        """
+        Vet an upload and, where it is accepted, store its bytes under their sha256.
+
+        Raises:
+            UploadRefused: A gate refused; nothing was stored.
+            Overloaded, StorageFull, ReplicaUnavailable: Try again.
+        """
+        ...
+
+    async def fetch(self, sha256: str, size_bytes: int) -> bytes:
+        """
+        Verified bytes of a stored artifact.
+
+        Raises:
+            ModelUnavailable: The store cannot be read, or has no such object.
+            ArtifactCorrupt: The bytes differ from their digest.
+        """
+        ...
+
+    async def status(self) -> LoaderStatus:
+        """State of sandbox and storage."""
+        ...
