@@ -1,0 +1,116 @@
+"""
+Logging of every process: JSON lines to a file of its own, plain text on a terminal.
+
+Files are rotated by size and deleted by age; a full disk costs lines, never a request.
+"""
+
+import json
+import logging
+import os
+import sys
+import time
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+
+from cluster.request_context import request_id_var
+from cluster.settings import Settings
+from cluster.units import parse_age_s, parse_size_bytes
+
+#: The parent of all our loggers; Ray's own loggers are left alone.
+ROOT = "slipway"
+#: Attributes of a LogRecord that are not the caller's ``extra``.
+_STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
+#: More rotated files than this are deleted whatever their age.
+_MOST_FILES = 200
+
+
+def get_logger(name: str) -> logging.Logger:
+    """The logger ``slipway.<name>``."""
+    return logging.getLogger(f"{ROOT}.{name}")
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: time, level, logger, message, request_id, then ``extra``."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as one line of JSON."""
+        line: dict[str, object] = {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+            + f".{int(record.msecs):03d}Z",
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if request_id := request_id_var.get():
+            line["request_id"] = request_id
+        line.update({k: v for k, v in record.__dict__.items() if k not in _STANDARD})
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str, ensure_ascii=False)
+
+
+class ExpiringFileHandler(RotatingFileHandler):
+    """
+    Rotates at ``max_bytes`` and, at each rotation and at the start, deletes what is too old.
+
+    Args:
+        family: Pattern of all log files beside ``path`` that expire together: processes come and
+            go, and nobody else deletes the last file of one that is gone.
+    """
+
+    def __init__(self, path: Path, *, family: str, max_bytes: int, retention_s: float) -> None:
+        self._family = family
+        self._retention_s = retention_s
+        super().__init__(
+            path, maxBytes=max_bytes, backupCount=_MOST_FILES, encoding="utf-8", delay=True
+        )
+        self.delete_expired()
+
+    def doRollover(self) -> None:  # noqa: N802 - the standard library's name
+        """Rotate, then delete what is too old."""
+        super().doRollover()
+        self.delete_expired()
+
+    def delete_expired(self) -> None:
+        """Delete files of the family that nobody has written to for the retention."""
+        oldest = time.time() - self._retention_s
+        for path in Path(self.baseFilename).parent.glob(self._family):
+            try:
+                if path.stat().st_mtime < oldest:
+                    path.unlink()
+            except FileNotFoundError:
+                continue  # another rotation was faster
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the standard library's
+        """Drop the line to stderr: no request may fail because of logging."""
+        sys.stderr.write(f"log line lost: {record.levelname} {record.name}\n")
+
+
+def configure_logging(settings: Settings, process: str) -> None:
+    """
+    Send our loggers to ``<LOG_FILE stem>.<process>.<pid>.log`` and, on a terminal, to stderr.
+
+    Args:
+        process: What this process is: ingress, loader, predictor, up.
+    """
+    logger = logging.getLogger(ROOT)
+    logger.setLevel(settings.log_level)
+    logger.propagate = False
+    for handler in list(logger.handlers):
+        logger.removeHandler(handler)
+        handler.close()
+    base = settings.log_file
+    base.parent.mkdir(parents=True, exist_ok=True)
+    path = base.with_name(f"{base.stem}.{process}.{os.getpid()}{base.suffix or '.log'}")
+    file_handler = ExpiringFileHandler(
+        path,
+        family=f"{base.stem}.*{base.suffix or '.log'}*",
+        max_bytes=parse_size_bytes(settings.log_rotation),
+        retention_s=parse_age_s(settings.log_retention),
+    )
+    file_handler.setFormatter(JsonFormatter())
+    logger.addHandler(file_handler)
+    if sys.stderr.isatty():
+        terminal = logging.StreamHandler()
+        terminal.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
+        logger.addHandler(terminal)
