@@ -30,6 +30,10 @@ class Predictors(Protocol):
         """Load the version where its calls will go; returns once it is there."""
         ...
 
+    async def ping(self) -> None:
+        """Return once any Predictor has answered."""
+        ...
+
 
 class Loaders(Protocol):
     """The Loader deployment as the front sees it."""
