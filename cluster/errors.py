@@ -4,6 +4,7 @@ Every error a caller can meet, defined once and without any framework.
     PlatformError                    internal
       InvalidInput                   invalid_input
         MalformedJson                malformed_json
+        MalformedMultipart           malformed_multipart
       PredictionFailed               prediction_failed
       NonFiniteOutput                non_finite_output
       NotAuthenticated               not_authenticated
@@ -104,6 +105,12 @@ class MalformedJson(InvalidInput):
     """The body is not JSON, or not JSON that we accept (NaN, duplicate member, too deep)."""
 
     code = "malformed_json"
+
+
+class MalformedMultipart(InvalidInput):
+    """The body is not multipart/form-data, or stops before its end."""
+
+    code = "malformed_multipart"
 
 
 class PredictionFailed(PlatformError):
