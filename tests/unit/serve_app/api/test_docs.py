@@ -1,0 +1,65 @@
+"""The documentation page as a browser under its own policy would load it."""
+
+import re
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from serve_app.api import docs
+
+pytestmark = pytest.mark.anyio
+
+
+def client_of(*, is_enabled: bool) -> httpx.AsyncClient:
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, title="Slipway")
+
+    @app.get("/api/v1/models")
+    async def models() -> list[str]:
+        return []
+
+    @app.get("/health")
+    async def health() -> list[str]:
+        return []
+
+    docs.install(app, is_enabled=is_enabled)
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://testserver")
+
+
+async def test_every_asset_of_the_page_comes_from_here() -> None:
+    async with client_of(is_enabled=True) as client:
+        page = await client.get("/docs")
+        assets = re.findall(r'(?:src|href)="(/static/[^"]+)"', page.text)
+        answers = [await client.get(asset) for asset in assets]
+
+    assert len(assets) == 3
+    assert {answer.status_code for answer in answers} == {200}
+    assert "http" not in page.text
+
+
+async def test_the_page_runs_under_a_policy_without_inline_scripts() -> None:
+    async with client_of(is_enabled=True) as client:
+        page = await client.get("/docs")
+
+    policy = page.headers["content-security-policy"]
+    assert "script-src 'self';" in policy
+    assert re.findall(r"<script(?![^>]*src=)", page.text) == []
+    assert re.findall(r"\son\w+=", page.text) == []
+
+
+async def test_the_document_names_credentials_where_they_are_needed() -> None:
+    async with client_of(is_enabled=True) as client:
+        document = (await client.get("/openapi.json")).json()
+
+    assert document["paths"]["/api/v1/models"]["get"]["security"] == [
+        {"bearer": []},
+        {"apiKey": []},
+    ]
+    assert "security" not in document["paths"]["/health"]["get"]
+    assert "Error" in document["components"]["schemas"]
+
+
+@pytest.mark.parametrize("path", ["/docs", "/openapi.json"])
+async def test_switched_off_there_is_nothing(path: str) -> None:
+    async with client_of(is_enabled=False) as client:
+        assert (await client.get(path)).status_code == 404
