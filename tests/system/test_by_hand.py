@@ -1,0 +1,72 @@
+"""`ray start` and `serve deploy serve_config.yaml`, by hand, as README.md says."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+from tests.system.client import ApiUser, as_bytes
+from tests.system.platform import REPOSITORY, Platform, wait_until
+from tests.system.zoo import iris
+
+
+def shell(platform: Platform, command: str) -> "subprocess.CompletedProcess[str]":
+    bin_directory = str(Path(sys.executable).parent)
+    return subprocess.run(
+        ["bash", "-c", f'set -e; eval "$(slipway env)"; {command}'],
+        cwd=REPOSITORY,
+        env=platform.environment | {"PATH": f"{bin_directory}:{platform.environment['PATH']}"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def test_serve_deploy_gives_a_running_application(tmp_path: Path) -> None:
+    platform = Platform.create(tmp_path)
+    config = yaml.safe_load((REPOSITORY / "serve_config.yaml").read_text())
+    config["http_options"]["port"] = platform.port
+    edited = tmp_path / "serve_config.yaml"
+    edited.write_text(yaml.safe_dump(config))
+    ports = platform.environment
+
+    assert platform.run("services", "start").returncode == 0
+    start = (
+        'eval "$(slipway env)"; exec ray start --head --block --node-ip-address 127.0.0.1 '
+        f"--port {ports['RAY_PORT']} --dashboard-port {ports['DASHBOARD_PORT']} "
+        f"--temp-dir {tmp_path}/ray"
+    )
+    head = subprocess.Popen(
+        ["bash", "-c", start],
+        cwd=REPOSITORY,
+        env=platform.environment
+        | {"PATH": f"{Path(sys.executable).parent}:{platform.environment['PATH']}"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        address = f"http://127.0.0.1:{ports['DASHBOARD_PORT']}"
+
+        def is_deployed() -> bool:
+            return shell(platform, f"serve deploy -a {address} {edited}").returncode == 0
+
+        wait_until(is_deployed, what="the dashboard")
+        wait_until(lambda: platform.is_ready, what="the application")
+        status = yaml.safe_load(shell(platform, f"serve status -a {address}").stdout)
+        application = status["applications"]["slipway"]
+
+        assert application["status"] == "RUNNING"
+        assert {d["status"] for d in application["deployments"].values()} == {"HEALTHY"}
+        case = iris()
+        user = ApiUser.register(platform.url)
+        user.upload("iris", as_bytes(case.model, "skops")).raise_for_status()
+        answer = user.predict("iris", case.instances).raise_for_status().json()
+        assert answer["predictions"] == case.model.predict(case.rows).tolist()
+        shell(platform, f"serve shutdown -y -a {address}")
+    finally:
+        head.terminate()
+        head.wait(timeout=60)
+        assert platform.run("services", "stop").returncode == 0
