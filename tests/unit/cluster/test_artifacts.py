@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from cluster.artifacts import ArtifactStore, FileArtifacts, note_key, object_key, open_store
+from cluster.artifacts import ArtifactStore, note_key, object_key, open_store
+from cluster.artifacts_files import FileArtifacts
 from cluster.errors import ArtifactCorrupt, InsecureSettings, ModelUnavailable, StorageFull
 from cluster.settings import Settings
 
