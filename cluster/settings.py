@@ -17,7 +17,14 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from cluster.errors import InsecureSettings
 
 #: Secrets and the setting that holds each.
-SECRET_NAMES = ("SECRET_KEY", "DATABASE_URL", "REDIS_URL", "SENTRY_DSN", "EDGE_TOKEN")
+SECRET_NAMES = (
+    "SECRET_KEY",
+    "SECRET_KEY_PREVIOUS",
+    "DATABASE_URL",
+    "REDIS_URL",
+    "SENTRY_DSN",
+    "EDGE_TOKEN",
+)
 #: Values seen in tutorials: a token signed with one of them is anybody's to forge.
 KNOWN_EXAMPLE_KEYS = frozenset(
     {
@@ -47,7 +54,14 @@ class Role(StrEnum):
 #: What each role may hold; the Loader's object-store credentials are read by its adapter.
 ROLE_SECRETS: dict[Role, frozenset[str]] = {
     Role.INGRESS: frozenset(
-        {"SECRET_KEY", "DATABASE_URL", "REDIS_URL", "SENTRY_DSN", "EDGE_TOKEN"}
+        {
+            "SECRET_KEY",
+            "SECRET_KEY_PREVIOUS",
+            "DATABASE_URL",
+            "REDIS_URL",
+            "SENTRY_DSN",
+            "EDGE_TOKEN",
+        }
     ),
     Role.LOADER: frozenset({"SENTRY_DSN"}),
     Role.PREDICTOR: frozenset({"SENTRY_DSN"}),
@@ -90,6 +104,9 @@ class Settings(BaseSettings):
     """Seconds to wait for a connection."""
     database_pool_recycle_s: int = Field(3600, ge=1)
     """Seconds after which a connection is replaced."""
+
+    is_database_embedded: bool = False
+    """Set by `slipway up` and `slipway env` where DATABASE_URL is the embedded server's."""
 
     redis_url: SecretStr | None = None
     """Valkey or Redis; none starts the embedded server."""
