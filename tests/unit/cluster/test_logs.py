@@ -1,0 +1,75 @@
+"""Lines are JSON with the request id; files rotate by size and go by age."""
+
+import json
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cluster.logs import ROOT, configure_logging, get_logger
+from cluster.request_context import request_id_var
+from cluster.settings import Settings
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Iterator[Settings]:
+    yield Settings(slipway_home=tmp_path, log_rotation="2 KB", log_retention="1 day")
+    logger = logging.getLogger(ROOT)
+    for handler in list(logger.handlers):
+        logger.removeHandler(handler)
+        handler.close()
+
+
+def lines(tmp_path: Path) -> list[dict[str, object]]:
+    files = sorted((tmp_path / "logs").glob("slipway.*"))
+    return [json.loads(line) for file in files for line in file.read_text().splitlines()]
+
+
+def test_a_line_is_json_with_request_id_and_extras(settings: Settings, tmp_path: Path) -> None:
+    configure_logging(settings, "ingress")
+    token = request_id_var.set("r-1")
+
+    get_logger("ingress").info("model loaded", extra={"action": "load", "model": "iris"})
+
+    request_id_var.reset(token)
+    (line,) = lines(tmp_path)
+    assert line["message"] == "model loaded"
+    assert line["request_id"] == "r-1"
+    assert line["action"] == "load"
+    assert line["model"] == "iris"
+
+
+def test_a_file_rotates_at_its_size_and_loses_no_line(settings: Settings, tmp_path: Path) -> None:
+    configure_logging(settings, "ingress")
+
+    for number in range(100):
+        get_logger("ingress").info("line", extra={"number": number})
+
+    assert len(list((tmp_path / "logs").iterdir())) > 1
+    assert sorted(line["number"] for line in lines(tmp_path)) == list(range(100))  # type: ignore[type-var]
+
+
+def test_files_of_dead_processes_expire(settings: Settings, tmp_path: Path) -> None:
+    directory = tmp_path / "logs"
+    directory.mkdir()
+    old = directory / "slipway.ingress.1.log"
+    recent = directory / "slipway.ingress.2.log"
+    for file in (old, recent):
+        file.write_text("{}\n")
+    os.utime(old, (1, 1))
+
+    configure_logging(settings, "ingress")
+
+    assert not old.exists()
+    assert recent.exists()
+
+
+def test_the_level_decides_what_is_written(tmp_path: Path, settings: Settings) -> None:
+    configure_logging(settings.model_copy(update={"log_level": "WARNING"}), "ingress")
+
+    get_logger("ingress").info("quiet")
+    get_logger("ingress").warning("loud")
+
+    assert [line["message"] for line in lines(tmp_path)] == ["loud"]
