@@ -19,6 +19,7 @@ Every error a caller can meet, defined once and without any framework.
       UnsupportedMediaType           unsupported_media_type
       UploadRefused                  upload_refused (or the gate's own code)
       TooLarge                       too_large
+        HeadersTooLarge              headers_too_large
       RateLimited                    rate_limited
       QuotaExceeded                  quota_exceeded
       Overloaded                     overloaded
@@ -195,6 +196,12 @@ class TooLarge(PlatformError):
     """More bytes than the bound; the sentence names the bound."""
 
     code = "too_large"
+
+
+class HeadersTooLarge(TooLarge):
+    """More headers, or more bytes of them, than a request may carry."""
+
+    code = "headers_too_large"
 
 
 class RateLimited(PlatformError):
