@@ -45,6 +45,14 @@ class Feature:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Bounds:
+    """What an owner allows one numeric feature to be, both ends included; ``None`` is open."""
+
+    minimum: float | None = None
+    maximum: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class OutputSpec:
     """What a method answers: V2 datatype (INT64, FP64, BYTES, BOOL) and shape, -1 for rows."""
 

@@ -5,13 +5,11 @@ Outside a Serve replica (command line, tests) they count nothing.  Labels have f
 construction: a model's id and version, never a caller.
 """
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
-
-from ray import serve
-from ray.serve import metrics as serve_metrics
 
 #: Seconds; sub-millisecond models need the lower end, deadlines the upper.
 LATENCY_BOUNDS_S = (
@@ -41,6 +39,11 @@ class Metric:
 
     @cached_property
     def _instrument(self) -> _Instrument | None:
+        # Ray costs a second to import, which the command line need not pay.
+        if "ray.serve" not in sys.modules:
+            return None
+        from ray import serve
+
         try:
             serve.get_replica_context()
         except Exception:  # noqa: BLE001 - Serve raises its own class where there is no replica
@@ -50,6 +53,8 @@ class Metric:
 
 class _RayInstrument:
     def __init__(self, metric: Metric) -> None:
+        from ray.serve import metrics as serve_metrics
+
         if metric.kind == "histogram":
             histogram = serve_metrics.Histogram(
                 metric.name,

@@ -10,9 +10,10 @@ from cluster.settings import SECRET_NAMES, Settings
 
 _HEADING = """# Settings
 
-Environment variables, or lines of the dotenv file that `ENV_FILE` names (`.env` when it is unset); the environment wins.
-A secret (marked so) may also lie in a file: `SECRET_KEY_FILE=/run/secrets/key` and so on. Relative paths resolve against
-`SLIPWAY_HOME`. This page is generated from `cluster/settings.py`; a test compares.
+Environment variables, or lines of the dotenv file that `ENV_FILE` names (`.env` when it is
+unset); the environment wins. A secret (marked so) may also lie in a file:
+`SECRET_KEY_FILE=/run/secrets/key` and so on. Relative paths resolve against `SLIPWAY_HOME`.
+This page is generated from `cluster/settings.py`; a test compares.
 
 | name | default | what it does |
 |---|---|---|

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from cluster.errors import InsecureSettings
-from cluster.settings import Role, load_settings, refuse_insecure
+from cluster.hardening import refuse_insecure
+from cluster.settings import Role, load_settings
 
 
 @pytest.fixture(autouse=True)
