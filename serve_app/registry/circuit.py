@@ -30,10 +30,10 @@ class Circuit:
         return self._open_until is None
 
     @property
-    def retry_after_s(self) -> float:
-        """Seconds until the next probe, at least a tenth."""
+    def is_open(self) -> bool:
+        """True while not even a probe would be admitted, because the last failure is too fresh."""
         until = self._open_until
-        return self._pause_s if until is None else max(0.1, until - self._clock())
+        return until is not None and self._clock() < until
 
     def admit(self) -> bool:
         """Whether the caller may try now; who is admitted must ``succeed`` or ``fail``."""

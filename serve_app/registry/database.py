@@ -123,9 +123,7 @@ class Database:
         """False between a connection failure and the next success."""
         return self._circuit.is_closed
 
-    async def read(
-        self, work: Callable[[Session], T], *, timeout_s: float = ANSWER_TIMEOUT_S
-    ) -> T:
+    async def read(self, work: Callable[[Session], T], *, timeout_s: float = ANSWER_TIMEOUT_S) -> T:
         """
         What ``work`` returns, run in one read-only transaction in a pool thread.
 
@@ -158,7 +156,7 @@ class Database:
         self._connections.discard()
 
     async def _call(self, work: Callable[[Session], T], timeout_s: float) -> T:
-        if not self._circuit.is_closed and self._circuit.retry_after_s > 0.1:
+        if self._circuit.is_open:
             self._refuse()
         if self._pending >= self._threads * WAITING_PER_THREAD:
             raise Overloaded("too many requests wait for the registry: try again", retry_after_s=1)

@@ -71,7 +71,7 @@ def pending(url: str) -> list[str]:
 
 
 def schema_state(session: Session) -> SchemaState:
-    """Where the schema of this session's database stands; a replica refuses to start on an old one."""
+    """Where the schema of this session's database stands; no replica starts on an old one."""
     current = MigrationContext.configure(session.connection()).get_current_revision()
     return SchemaState(current=current, head=head_revision())
 

@@ -7,6 +7,8 @@ from cluster.errors import InvalidInput
 
 NAME_PATTERN = r"[a-z0-9][a-z0-9._-]{0,63}"
 _NAME = re.compile(NAME_PATTERN)
+_NUMBER = re.compile("[0-9]{1,10}")
+_MAX_SHOWN = 64
 #: What an unversioned call uses.
 PRODUCTION = "production"
 #: The largest number a version can have; PostgreSQL's integer.
@@ -22,8 +24,8 @@ def check_model_name(name: str) -> str:
     """
     if _NAME.fullmatch(name) is None:
         raise InvalidInput(
-            f"{_shown(name)} is not a model name: use 1 to 64 of a-z, 0-9, '.', '_' and '-', first a"
-            " letter or digit",
+            f"{shown(name)} is not a model name: use 1 to 64 of a-z, 0-9, '.', '_' and '-', first"
+            " a letter or digit",
             name=name[:100],
         )
     if find_id(name) is not None:
@@ -40,7 +42,7 @@ def check_alias(alias: str) -> str:
     """
     if _NAME.fullmatch(alias) is None or alias.isdigit():
         raise InvalidInput(
-            f"{_shown(alias)} is not an alias: use 1 to 64 of a-z, 0-9, '.', '_' and '-', first a"
+            f"{shown(alias)} is not an alias: use 1 to 64 of a-z, 0-9, '.', '_' and '-', first a"
             " letter or digit, not digits alone",
             alias=alias[:100],
         )
@@ -64,8 +66,9 @@ def find_version_number(version: str | int) -> int | None:
     """The number that ``version`` spells, or ``None`` for an alias."""
     if isinstance(version, int):
         return version
-    return int(version) if version.isascii() and version.isdigit() and len(version) < 11 else None
+    return int(version) if _NUMBER.fullmatch(version) else None
 
 
-def _shown(text: str) -> str:
-    return repr(text if len(text) <= 64 else text[:64] + "…")
+def shown(text: str) -> str:
+    """What a caller wrote, quoted and cut to a length that fits a sentence."""
+    return repr(text if len(text) <= _MAX_SHOWN else text[:_MAX_SHOWN] + "…")

@@ -8,11 +8,11 @@ else gets the answer of a model that does not exist.
 import uuid
 from typing import Protocol
 
-from sqlalchemy import ColumnElement, Select, and_, or_, select, true
+from sqlalchemy import ColumnElement, and_, or_, select, true
 from sqlalchemy.orm import Session
 
 from cluster.errors import ModelNotFound, NotPermitted
-from serve_app.registry.names import find_id, is_name
+from serve_app.registry.names import find_id, is_name, shown
 from serve_app.registry.tables import Model, ModelShare
 
 ADMIN = "admin"
@@ -59,7 +59,7 @@ def is_visible(viewer: Viewer) -> ColumnElement[bool]:
 
 
 def is_named(viewer: Viewer, model: str) -> ColumnElement[bool] | None:
-    """Condition for what ``model`` names: an id, or a name of the caller's own; ``None``: nothing."""
+    """Condition for an id or a name of the caller's own; ``None`` where it can be neither."""
     model_id = find_id(model)
     if model_id is not None:
         return Model.id == model_id
@@ -75,7 +75,7 @@ def find_row(
     named = is_named(viewer, model)
     if named is None:
         return None
-    statement: Select[tuple[Model]] = select(Model).where(named, is_visible(viewer))
+    statement = select(Model).where(named, is_visible(viewer))
     if is_locked:
         # Not FOR UPDATE: inserting a version takes a key-share lock on the same row.
         statement = statement.with_for_update(key_share=True).execution_options(
@@ -120,9 +120,8 @@ def owned_by(owner_id: str | None) -> ColumnElement[bool]:
 
 def not_found(model: str) -> ModelNotFound:
     """The one answer for models that do not exist and for those the caller may not see."""
-    shown = model if len(model) <= 64 else model[:64] + "…"
     return ModelNotFound(
-        f"no model {shown!r}: use the name of one of your own models, or the id of one shared with"
-        " you",
-        model=shown,
+        f"no model {shown(model)}: use the name of one of your own models, or the id of one shared"
+        " with you",
+        model=model[:64],
     )

@@ -1,4 +1,4 @@
-"""Alembic's entry: runs the migrations on the connection that ``registry/migrate.py`` hands over."""
+"""Alembic's entry: runs the migrations on the connection that ``registry/migrate.py`` gives."""
 
 from alembic import context
 
