@@ -40,13 +40,13 @@ SIGNATURE = Signature(
 def test_a_signature_comes_back_equal_through_json_text() -> None:
     text = json.dumps(signature_to_json(SIGNATURE), allow_nan=False)
 
-    assert SIGNATURE == signature_from_json(json.loads(text))
+    assert signature_from_json(json.loads(text)) == SIGNATURE
 
 
 def test_callers_see_how_to_call_and_not_how_we_call() -> None:
     shown = public_signature(SIGNATURE)
 
-    assert {
+    assert shown == {
         "kind": "table",
         "features": [
             {"name": "age", "type": "number", "nullable": True},
@@ -60,7 +60,7 @@ def test_callers_see_how_to_call_and_not_how_we_call() -> None:
         },
         "classes": [[0, 1], ["a", "b"]],
         "sklearn_version": "1.9.1",
-    } == shown
+    }
 
 
 def test_numpy_scalars_and_nan_become_plain_json() -> None:
@@ -78,5 +78,5 @@ def test_numpy_scalars_and_nan_become_plain_json() -> None:
     )
     stored = json.loads(json.dumps(signature_to_json(signature), allow_nan=False))
 
-    assert [1.5, None] == stored["features"][0]["categories"]
-    assert [0, 1] == stored["classes"]
+    assert stored["features"][0]["categories"] == [1.5, None]
+    assert stored["classes"] == [0, 1]
