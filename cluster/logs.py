@@ -16,17 +16,12 @@ from cluster.request_context import request_id_var
 from cluster.settings import Settings
 from cluster.units import parse_age_s, parse_size_bytes
 
-#: The parent of all our loggers; Ray's own loggers are left alone.
-ROOT = "slipway"
+#: The parents of all our loggers (``logging.getLogger(__name__)``); Ray's own are left alone.
+PACKAGES = ("cluster", "deployments", "serve_app")
 #: Attributes of a LogRecord that are not the caller's ``extra``.
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 #: More rotated files than this are deleted whatever their age.
 _MOST_FILES = 200
-
-
-def get_logger(name: str) -> logging.Logger:
-    """The logger ``slipway.<name>``."""
-    return logging.getLogger(f"{ROOT}.{name}")
 
 
 class JsonFormatter(logging.Formatter):
@@ -93,12 +88,6 @@ def configure_logging(settings: Settings, process: str) -> None:
     Args:
         process: What this process is: ingress, loader, predictor, up.
     """
-    logger = logging.getLogger(ROOT)
-    logger.setLevel(settings.log_level)
-    logger.propagate = False
-    for handler in list(logger.handlers):
-        logger.removeHandler(handler)
-        handler.close()
     base = settings.log_file
     base.parent.mkdir(parents=True, exist_ok=True)
     path = base.with_name(f"{base.stem}.{process}.{os.getpid()}{base.suffix or '.log'}")
@@ -109,8 +98,17 @@ def configure_logging(settings: Settings, process: str) -> None:
         retention_s=parse_age_s(settings.log_retention),
     )
     file_handler.setFormatter(JsonFormatter())
-    logger.addHandler(file_handler)
+    handlers: list[logging.Handler] = [file_handler]
     if sys.stderr.isatty():
         terminal = logging.StreamHandler()
         terminal.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
-        logger.addHandler(terminal)
+        handlers.append(terminal)
+    for package in PACKAGES:
+        logger = logging.getLogger(package)
+        logger.setLevel(settings.log_level)
+        logger.propagate = False
+        for old in list(logger.handlers):
+            logger.removeHandler(old)
+            old.close()
+        for handler in handlers:
+            logger.addHandler(handler)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster.logs import ROOT, configure_logging, get_logger
+from cluster.logs import PACKAGES, configure_logging
 from cluster.request_context import request_id_var
 from cluster.settings import Settings
 
@@ -16,10 +16,12 @@ from cluster.settings import Settings
 @pytest.fixture
 def settings(tmp_path: Path) -> Iterator[Settings]:
     yield Settings(slipway_home=tmp_path, log_rotation="2 KB", log_retention="1 day")
-    logger = logging.getLogger(ROOT)
-    for handler in list(logger.handlers):
-        logger.removeHandler(handler)
-        handler.close()
+    for package in PACKAGES:
+        logger = logging.getLogger(package)
+        logger.propagate = True
+        for handler in list(logger.handlers):
+            logger.removeHandler(handler)
+            handler.close()
 
 
 def lines(tmp_path: Path) -> list[dict[str, object]]:
@@ -31,7 +33,9 @@ def test_a_line_is_json_with_request_id_and_extras(settings: Settings, tmp_path:
     configure_logging(settings, "ingress")
     token = request_id_var.set("r-1")
 
-    get_logger("ingress").info("model loaded", extra={"action": "load", "model": "iris"})
+    logging.getLogger("serve_app.ingress").info(
+        "model loaded", extra={"action": "load", "model": "iris"}
+    )
 
     request_id_var.reset(token)
     (line,) = lines(tmp_path)
@@ -45,7 +49,7 @@ def test_a_file_rotates_at_its_size_and_loses_no_line(settings: Settings, tmp_pa
     configure_logging(settings, "ingress")
 
     for number in range(100):
-        get_logger("ingress").info("line", extra={"number": number})
+        logging.getLogger("serve_app.ingress").info("line", extra={"number": number})
 
     assert len(list((tmp_path / "logs").iterdir())) > 1
     assert sorted(line["number"] for line in lines(tmp_path)) == list(range(100))  # type: ignore[type-var]
@@ -69,7 +73,7 @@ def test_files_of_dead_processes_expire(settings: Settings, tmp_path: Path) -> N
 def test_the_level_decides_what_is_written(tmp_path: Path, settings: Settings) -> None:
     configure_logging(settings.model_copy(update={"log_level": "WARNING"}), "ingress")
 
-    get_logger("ingress").info("quiet")
-    get_logger("ingress").warning("loud")
+    logging.getLogger("serve_app.ingress").info("quiet")
+    logging.getLogger("serve_app.ingress").warning("loud")
 
     assert [line["message"] for line in lines(tmp_path)] == ["loud"]
