@@ -227,6 +227,8 @@ class IdempotencyKey(Base):
     """Of method, path and body."""
     status: Mapped[int | None] = mapped_column(Integer)
     """Null while the first request runs."""
+    runner: Mapped[str | None] = mapped_column(String(128))
+    """Replica that runs it; if that one is gone, a repeat need not wait."""
     response: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
     location: Mapped[str | None] = mapped_column(String(300))
     created_at: Mapped[datetime] = mapped_column(Timestamp, server_default=func.now(), index=True)
@@ -291,4 +293,4 @@ class PredictionStats(Base):
     requests: Mapped[int] = mapped_column(Integer)
     errors: Mapped[int] = mapped_column(Integer)
     latency_histogram: Mapped[list[int]] = mapped_column(ARRAY(Integer))
-    """Counts by the bucket bounds of ``serve_app.stats``."""
+    """Counts by the bucket bounds of ``serve_app.registry.latency``."""

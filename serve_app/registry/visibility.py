@@ -15,8 +15,6 @@ from cluster.errors import ModelNotFound, NotPermitted
 from serve_app.registry.names import find_id, is_name, shown
 from serve_app.registry.tables import Model, ModelShare
 
-ADMIN = "admin"
-
 
 class Viewer(Protocol):
     """The part of a Principal that the registry looks at."""
@@ -27,8 +25,8 @@ class Viewer(Protocol):
         ...
 
     @property
-    def role(self) -> str:
-        """member, publisher or admin."""
+    def is_admin(self) -> bool:
+        """True for an admin whose credential carries that power."""
         ...
 
     @property
@@ -40,22 +38,25 @@ class Viewer(Protocol):
 def is_visible(viewer: Viewer) -> ColumnElement[bool]:
     """Condition on ``models`` rows: not deleted, and this caller may use it."""
     conditions: list[ColumnElement[bool]] = [Model.deleted_at.is_(None)]
-    if viewer.role != ADMIN:
-        user_id = uuid.UUID(viewer.user_id)
-        shared = select(ModelShare.user_id).where(
-            ModelShare.model_id == Model.id, ModelShare.user_id == user_id
-        )
-        conditions.append(
-            or_(
-                Model.owner_id == user_id,
-                Model.visibility == "public",
-                and_(Model.visibility == "shared", shared.exists()),
-            )
-        )
+    if not viewer.is_admin:
+        conditions.append(is_granted(viewer.user_id))
     if viewer.models is not None:
         tied = [model_id for item in viewer.models if (model_id := find_id(item)) is not None]
         conditions.append(Model.id.in_(tied))
     return and_(*conditions)
+
+
+def is_granted(user_id: str) -> ColumnElement[bool]:
+    """Condition on ``models`` rows: owned by, shared with or public to this account."""
+    account = uuid.UUID(user_id)
+    shared = select(ModelShare.user_id).where(
+        ModelShare.model_id == Model.id, ModelShare.user_id == account
+    )
+    return or_(
+        Model.owner_id == account,
+        Model.visibility == "public",
+        and_(Model.visibility == "shared", shared.exists()),
+    )
 
 
 def is_named(viewer: Viewer, model: str) -> ColumnElement[bool] | None:
@@ -108,7 +109,7 @@ def get_row_to_change(session: Session, viewer: Viewer, model: str) -> Model:
     row = find_row(session, viewer, model, is_locked=True)
     if row is None:
         raise not_found(model)
-    if viewer.role != ADMIN and str(row.owner_id) != viewer.user_id:
+    if not viewer.is_admin and str(row.owner_id) != viewer.user_id:
         raise NotPermitted(f"only the owner of model {row.name!r} may change it", model=str(row.id))
     return row
 

@@ -82,6 +82,7 @@ def upgrade() -> None:
     sa.Column('key', sa.String(length=255), nullable=False),
     sa.Column('request_sha256', sa.LargeBinary(), nullable=False),
     sa.Column('status', sa.Integer(), nullable=True),
+    sa.Column('runner', sa.String(length=128), nullable=True),
     sa.Column('response', postgresql.JSONB(astext_type=sa.Text()), nullable=True),
     sa.Column('location', sa.String(length=300), nullable=True),
     sa.Column('created_at', sa.DateTime(timezone=True), server_default=sa.text('now()'), nullable=False),
