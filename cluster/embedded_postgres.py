@@ -14,24 +14,14 @@ import shutil
 import signal
 import subprocess
 import time
-from dataclasses import dataclass
 from pathlib import Path
-
-import psutil
 
 from cluster.errors import PlatformError
 from cluster.ports import RememberedPorts
 from cluster.postgres_install import PostgresInstall, account_options, find_install
+from cluster.postmaster import clear_remains, find_postmaster
 from cluster.private_files import generated_secret, private_directory, write_private
-from cluster.processes import (
-    POLL_INTERVAL_S,
-    ServerProcess,
-    end_all,
-    find_process,
-    is_alive,
-    processes_where,
-    works_in,
-)
+from cluster.processes import POLL_INTERVAL_S, ServerProcess
 
 DATABASE = "slipway"
 ROLE = "slipway"
@@ -49,15 +39,6 @@ class EmbeddedServerFailed(PlatformError):
     code = "embedded_server_failed"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Postmaster:
-    """What ``postmaster.pid`` says of a running server."""
-
-    process: psutil.Process
-    port: int
-    is_ready: bool
-
-
 class EmbeddedPostgres:
     """The PostgreSQL server of one SLIPWAY_HOME; start and stop are idempotent."""
 
@@ -73,13 +54,13 @@ class EmbeddedPostgres:
         if self._server is not None:
             return self._server.is_running
         data = self._find_data()
-        return data is not None and _find_postmaster(data) is not None
+        return data is not None and find_postmaster(data) is not None
 
     @property
     def pid(self) -> int | None:
         """Pid of the postmaster, if it runs."""
         data = self._find_data()
-        running = _find_postmaster(data) if data else None
+        running = find_postmaster(data) if data else None
         return running.process.pid if running else None
 
     def start(self) -> str:
@@ -98,9 +79,9 @@ class EmbeddedPostgres:
         data = self._data()
         if not (data / "PG_VERSION").exists():
             self._initialise(install, data)
-        running = _find_postmaster(data)
+        running = find_postmaster(data)
         if running is None:
-            _clear_remains(data)
+            clear_remains(data)
             self._provision(install, data)
             port = RememberedPorts(self._home).choose("postgres")
             self._server = ServerProcess.started(self._launch(install, data, port))
@@ -112,7 +93,7 @@ class EmbeddedPostgres:
         """End the server of this home, if it runs; committed data is on disk when this returns."""
         data = self._find_data()
         if self._server is None and data is not None:
-            running = _find_postmaster(data)
+            running = find_postmaster(data)
             self._server = ServerProcess(running.process) if running else None
         if self._server is not None:
             self._server.end(STOP_STAGES)
@@ -213,7 +194,7 @@ class EmbeddedPostgres:
     def _await_ready(self, data: Path) -> int:
         deadline = time.monotonic() + START_TIMEOUT_S
         while time.monotonic() < deadline:
-            running = _find_postmaster(data)
+            running = find_postmaster(data)
             if running is not None and running.is_ready:
                 return running.port
             if self._server is None or not self._server.is_running:
@@ -235,27 +216,3 @@ def _own(path: Path) -> None:
     account = account_options()
     if account:
         os.chown(path, account["user"], account["group"])
-
-
-def _find_postmaster(data: Path) -> _Postmaster | None:
-    """The live server of ``data``; a stale pid file, or one naming a foreign process, is none."""
-    try:
-        lines = (data / "postmaster.pid").read_text(encoding="utf-8").splitlines()
-        pid, port = int(lines[0]), int(lines[3])
-    except (OSError, ValueError, IndexError):
-        return None
-    process = find_process(pid, lambda found: found.name() == "postgres" and works_in(found, data))
-    if process is None:
-        return None
-    # Line 8 is what pg_ctl waits for (src/include/utils/pidfile.h, LOCK_FILE_LINE_PM_STATUS).
-    status = lines[7].strip() if len(lines) > 7 else ""  # noqa: PLR2004
-    return _Postmaster(process=process, port=port, is_ready=status == "ready")
-
-
-def _clear_remains(data: Path) -> None:
-    """After kill -9 of the postmaster: end its orphans, whose shared memory bars a new server."""
-    remains = processes_where(
-        lambda found: found.name() == "postgres" and works_in(found, data) and is_alive(found)
-    )
-    end_all(remains, ((signal.SIGQUIT, 5.0), (signal.SIGKILL, 5.0)))
-    (data / "postmaster.pid").unlink(missing_ok=True)

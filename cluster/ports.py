@@ -71,14 +71,18 @@ class RememberedPorts:
     def __init__(self, home: Path) -> None:
         self._path = home / "ports.json"
 
-    def choose(self, name: str, *, size: int = 1) -> int:
-        """First port of the block ``name``: the one of last time if free, else a new one."""
+    def choose(self, name: str, *, size: int = 1, preferred: int | None = None) -> int:
+        """First port of the block ``name``: ``preferred``, else last time's, else any that is free."""
         ports = self._read()
-        known = ports.get(name)
-        if known is not None and all(is_free(port) for port in range(known, known + size)):
+        known = ports.pop(name, None)
+        for first in (preferred, known):
+            if first is not None and all(is_free(port) for port in range(first, first + size)):
+                ports[name] = first
+                break
+        else:
+            ports[name] = free_block(size, avoid=frozenset(ports.values()))
+        if ports[name] == known:
             return known
-        ports.pop(name, None)
-        ports[name] = free_block(size, avoid=frozenset(ports.values()))
         write_private(self._path, json.dumps(ports, indent=1))
         return ports[name]
 
