@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+_FEW = 64
+
 
 def to_json(values: NDArray[Any]) -> tuple[list[Any], int]:
     """
@@ -29,13 +31,16 @@ def to_json(values: NDArray[Any]) -> tuple[list[Any], int]:
 
 
 def _floats(values: NDArray[Any]) -> tuple[list[Any], int]:
-    # The sum is finite only if all are; it may overflow where all are, hence the second look.
-    with np.errstate(over="ignore", invalid="ignore"):
-        if math.isfinite(values.sum()):
-            return values.tolist(), 0
+    listed: list[Any] = values.tolist()
+    if values.size <= _FEW:
+        # Python's sum is finite only if all are, and quicker than numpy over a few; it may
+        # overflow where all are finite, hence the second look below.
+        flat = listed if values.ndim == 1 else values.ravel().tolist()
+        if math.isfinite(sum(flat)):
+            return listed, 0
     finite = np.isfinite(values)
     if finite.all():
-        return values.tolist(), 0
+        return listed, 0
     shown = values.astype(object)
     shown[~finite] = None
     return shown.tolist(), int(values.size - np.count_nonzero(finite))

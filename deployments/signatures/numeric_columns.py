@@ -22,7 +22,7 @@ def are_exact(numbers: Sequence[Any]) -> bool:
     """Whether a float64 surely holds each number as it is; a false "no" costs a closer look."""
     # The sum is NaN, infinite or too large where any single one is.
     try:
-        return sum(map(abs, numbers)) < EXACT_INTEGER
+        return bool(sum(map(abs, numbers)) < EXACT_INTEGER)
     except OverflowError:
         return False
 

@@ -6,11 +6,12 @@ as null, which means "missing" there too.
 """
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from cluster.contracts import Feature, JsonObject, OutputSpec, Signature
+from cluster.contracts import Bounds, Feature, JsonObject, OutputSpec, Signature
 
 
 def signature_to_json(signature: Signature) -> JsonObject:
@@ -56,6 +57,14 @@ def public_signature(signature: Signature) -> JsonObject:
         "outputs": _outputs(signature),
         "classes": plain(signature.classes),
         "sklearn_version": signature.sklearn_version,
+    }
+
+
+def bounds_from_json(stored: Mapping[str, Any]) -> dict[str, Bounds]:
+    """What the owner allows, by feature name, from ``{name: {"min"?, "max"?}}``."""
+    return {
+        name: Bounds(minimum=bound.get("min"), maximum=bound.get("max"))
+        for name, bound in stored.items()
     }
 
 

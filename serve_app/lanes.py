@@ -1,0 +1,135 @@
+"""What the coalescer keeps of one (version, method, layout): its queue, its RPCs, its pace."""
+
+import asyncio
+import copy
+from collections import deque
+from collections.abc import Sequence
+
+from cluster.contracts import Batch, Method, PredictReply, Signature, VersionRef
+from cluster.errors import DeadlineExceeded
+
+#: Version key, method and column dtypes.
+LaneKey = tuple[str, str, tuple[int, ...] | None]
+#: Weight of the newest RPC in a lane's pace.
+_NEWEST = 0.2
+#: What a lane that has answered nothing yet is taken to need for a request.
+_FIRST_GUESS_S = 0.01
+
+
+class Pending:
+    """One request on its way; ``future`` gets its reply."""
+
+    __slots__ = (
+        "batch",
+        "deadline",
+        "enqueued_at",
+        "expiry",
+        "future",
+        "is_queued",
+        "request_id",
+        "size_bytes",
+    )
+
+    expiry: asyncio.TimerHandle
+
+    def __init__(
+        self,
+        *,
+        batch: Batch,
+        enqueued_at: float,
+        deadline: float,
+        request_id: str,
+        future: asyncio.Future[PredictReply],
+    ) -> None:
+        self.batch = batch
+        self.size_bytes = batch.size_bytes
+        self.enqueued_at = enqueued_at
+        self.deadline = deadline
+        self.request_id = request_id
+        self.future = future
+        self.is_queued = True
+
+    def resolve(self, reply: PredictReply) -> None:
+        """Give the caller its reply, if it still waits."""
+        if not self.future.done():
+            self.future.set_result(reply)
+
+    def fail(self, error: Exception) -> None:
+        """Raise a copy of ``error`` at the caller, if it still waits."""
+        if not self.future.done():
+            # One instance raised in many tasks would gather all their tracebacks.
+            self.future.set_exception(copy.copy(error))
+
+    def expire(self) -> None:
+        """Tell the caller that its deadline passed."""
+        self.fail(
+            DeadlineExceeded(
+                "no answer within the deadline: send fewer rows or allow more time",
+                timeout_s=self.deadline - self.enqueued_at,
+            )
+        )
+
+
+class Lane:
+    """A queue and the RPCs that empty it."""
+
+    def __init__(
+        self, *, key: LaneKey, version: VersionRef, signature: Signature, method: Method
+    ) -> None:
+        self.key = key
+        self.version = version
+        self.signature = signature
+        self.method = method
+        self.queue: deque[Pending] = deque()
+        self.runners = 0
+        self.growth: asyncio.TimerHandle | None = None
+        self._request_s = _FIRST_GUESS_S
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing waits and nothing travels."""
+        return not self.queue and not self.runners
+
+    def note(self, *, requests: int, seconds: float) -> None:
+        """Take an RPC of ``requests`` requests that took ``seconds`` into the lane's pace."""
+        self._request_s += _NEWEST * (seconds / requests - self._request_s)
+
+    def drain_s(self) -> float:
+        """Seconds until what waits now will be answered, at the present pace; at least one."""
+        return max(1.0, len(self.queue) * self._request_s / max(1, self.runners))
+
+    def stop_growing(self) -> None:
+        """Cancel the look at the queue's age."""
+        if self.growth is not None:
+            self.growth.cancel()
+            self.growth = None
+
+
+def layout_of(batch: Batch) -> tuple[int, ...] | None:
+    """
+    Column dtypes, which requests must share to travel together; ``None`` for a matrix.
+
+    Integers beside another request's strings in an untyped column would change their type, and
+    with it perhaps the answer.
+    """
+    if batch.columns is None:
+        return None
+    return tuple([column.dtype.num for column in batch.columns])
+
+
+def deliver(waiting: Sequence[Pending], reply: PredictReply) -> None:
+    """Give each request its own rows of the reply to them all."""
+    if len(waiting) == 1:
+        waiting[0].resolve(reply)
+        return
+    start = 0
+    for pending in waiting:
+        stop = start + pending.batch.rows
+        part = PredictReply(
+            values=reply.values[start:stop],
+            cost_s=reply.cost_s,
+            engine=reply.engine,
+            replica_id=reply.replica_id,
+        )
+        pending.resolve(part)
+        start = stop
