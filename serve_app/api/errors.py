@@ -22,12 +22,13 @@ from cluster.request_context import request_id_var
 from serve_app.api.allowed_methods import allowed_methods
 from serve_app.api.validation import validation_error
 
-log = logging.getLogger("slipway.errors")
+log = logging.getLogger(__name__)
 
 STATUS: dict[type[BaseException], int] = {
     errors.PlatformError: 500,
     errors.InvalidInput: 422,
     errors.MalformedJson: 400,
+    errors.MalformedMultipart: 400,
     errors.PredictionFailed: 422,
     errors.NonFiniteOutput: 422,
     errors.NotAuthenticated: 401,

@@ -1,12 +1,13 @@
 """The last net: what no handler knows becomes a logged 500 with our body."""
 
+import logging
+
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cluster.logs import get_logger
 from cluster.request_context import request_id_var
 from serve_app.api.errors import error_response, is_v2, status_of
 
-log = get_logger("errors")
+log = logging.getLogger(__name__)
 
 
 class UnexpectedErrors:
