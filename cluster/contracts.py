@@ -186,6 +186,8 @@ class VetRequest:
     allowed_formats: tuple[ArtifactFormat, ...]
     examples: Examples | None = None
     request_id: str = ""
+    #: Canary rows and answers of the first vetting, to be repeated by a later one.
+    recorded_canary: JsonObject = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,0 +1,83 @@
+"""
+The life of one vetting child: close what is open, lock down, work, write one JSON verdict, exit.
+
+Descriptors: 0 the job, read-only; 1 and 2 a pipe for whatever is printed; 3 the verdict.
+"""
+
+import fcntl
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NoReturn
+
+from cluster.contracts import JsonObject, SandboxState
+from cluster.errors import PlatformError
+from deployments.intake.lockdown import ChildLimits, lock_down
+from deployments.intake.protocol import json_frame, parse_object, read_frame, write_all
+from deployments.intake.verdict import error_to_json
+
+JOB, VERDICT = 0, 3
+_OUT_OF_THE_WAY = 64
+#: Frames of a job come from the Loader, which bounds them; this is a net beneath.
+MAX_HEADER_BYTES = 16 * 1024 * 1024
+MAX_BLOB_BYTES = 4 * 1024**3
+#: Vetting yields to predictions on the same cores.
+NICENESS = 10
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Job:
+    """What a child reads from its input."""
+
+    header: JsonObject
+    blobs: tuple[bytes, ...]
+
+
+Work = Callable[[Job, SandboxState], JsonObject]
+
+
+def run(work: Work, *, job: int, verdict: int, printed: int, limits: ChildLimits) -> NoReturn:
+    """Never returns: ends the process after the verdict, or without one if ``work`` kills it."""
+    code = 1
+    try:
+        _keep_descriptors(job=job, verdict=verdict, printed=printed)
+        os.nice(NICENESS)
+        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_DFL)
+        state = lock_down(limits)
+        write_all(VERDICT, json_frame(_outcome(work, state)))
+        code = 0
+    finally:
+        # No interpreter shutdown: finalisers of uploaded objects would run without a reason.
+        os._exit(code)
+
+
+def _outcome(work: Work, state: SandboxState) -> JsonObject:
+    try:
+        return work(_read_job(), state)
+    except PlatformError as error:
+        return error_to_json(error)
+    except MemoryError:
+        return {"failed": "memory"}
+    except RecursionError:
+        return {"failed": "depth"}
+    except Exception as error:  # noqa: BLE001  an unknown error refuses the file (ASVS 16.5.3)
+        return {"failed": "error", "type": type(error).__name__, "text": str(error)[:500]}
+
+
+def _read_job() -> Job:
+    header = read_frame(JOB, max_bytes=MAX_HEADER_BYTES)
+    blobs = []
+    while (blob := read_frame(JOB, max_bytes=MAX_BLOB_BYTES)) is not None:
+        blobs.append(blob)
+    return Job(header=parse_object(header or b""), blobs=tuple(blobs))
+
+
+def _keep_descriptors(*, job: int, verdict: int, printed: int) -> None:
+    # First out of the way of each other's target, then into place.
+    sources = (job, printed, printed, verdict)
+    moved = [fcntl.fcntl(source, fcntl.F_DUPFD, _OUT_OF_THE_WAY) for source in sources]
+    for target, descriptor in enumerate(moved):
+        os.dup2(descriptor, target)
+    os.closerange(VERDICT + 1, os.sysconf("SC_OPEN_MAX"))

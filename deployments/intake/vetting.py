@@ -1,0 +1,91 @@
+"""
+Gates 0 to 4 in order, then signature and engines: everything a version is known by.
+
+No isolation of its own: the sandbox's child calls it for uploads, ``slipway models check`` for a
+file of one's own.
+"""
+
+import warnings
+
+from cluster.contracts import ArtifactFormat, Signature, VetReport, VetRequest
+from cluster.errors import UploadRefused
+from deployments.engines.canary import canary_batch
+from deployments.engines.choose import choose_engines
+from deployments.engines.loaded import LoadedModel
+from deployments.intake.canary import compare_canary, run_canary
+from deployments.intake.examples import check_examples
+from deployments.intake.formats import detect
+from deployments.intake.libraries import library_versions, sklearn_minor
+from deployments.intake.limits import Limits
+from deployments.intake.reader import read_model
+from deployments.signatures.derive import derive_signature
+
+
+def vet(
+    content: bytes,
+    request: VetRequest,
+    *,
+    limits: Limits | None = None,
+    extra_names: frozenset[str] = frozenset(),
+) -> VetReport:
+    """
+    The report on an acceptable file.
+
+    Raises:
+        UploadRefused: A gate refused; context has gate, reason, name and code.
+        InvalidInput: The examples do not fit the model.
+    """
+    with warnings.catch_warnings():
+        # Overflows in canary rows and inconsistent versions are found by looking, not by warning.
+        warnings.simplefilter("ignore")
+        return _vet(content, request, limits or Limits(), extra_names)
+
+
+def _vet(
+    content: bytes, request: VetRequest, limits: Limits, extra_names: frozenset[str]
+) -> VetReport:
+    file_format = detect(content)
+    _require_permitted(file_format, request.allowed_formats)
+    estimator = read_model(content, file_format, limits=limits, extra_names=extra_names)
+    signature = derive_signature(estimator)
+    probe = canary_batch(signature)
+    choice = choose_engines(estimator, signature, probe)
+    model = LoadedModel.build(estimator, signature, choice.engines)
+    canary = run_canary(model, signature, probe)
+    compare_canary(model, signature, request.recorded_canary)
+    if request.examples is not None:
+        check_examples(model, signature, request.examples)
+    return VetReport(
+        format=file_format,
+        signature=signature,
+        engines=choice.engines,
+        engine_notes=choice.notes,
+        cost_per_row_s=choice.cost_per_row_s,
+        memory_bytes=model.memory_bytes,
+        warnings=_warnings(signature),
+        canary=canary,
+        libraries=library_versions(extra_names),
+    )
+
+
+def _require_permitted(file_format: ArtifactFormat, allowed: tuple[ArtifactFormat, ...]) -> None:
+    if file_format not in allowed:
+        raise UploadRefused(
+            f"your role may not upload {file_format} files: save the model with "
+            "skops.io.dump(model, 'model.skops') and upload that, or ask an administrator for the "
+            "role publisher",
+            gate="gate0",
+            reason="format",
+            code="format_not_permitted",
+        )
+
+
+def _warnings(signature: Signature) -> tuple[str, ...]:
+    theirs, ours = signature.sklearn_version, library_versions(frozenset())["sklearn"]
+    if not theirs or sklearn_minor(theirs) == sklearn_minor(ours):
+        return ()
+    sentence = (
+        f"the model was fitted with scikit-learn {theirs} and is served by {ours}: it passed every "
+        "check; fit it again when you can"
+    )
+    return (sentence,)

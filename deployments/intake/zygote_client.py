@@ -1,0 +1,264 @@
+"""
+The parent's side of one zygote: start it without secrets, hand it jobs, watch the clock, end it.
+
+Blocking and thread-safe: the Sandbox calls ``run`` from worker threads, one a job.
+"""
+
+import contextlib
+import itertools
+import json
+import os
+import select
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cluster.contracts import JsonObject, SandboxState
+from cluster.errors import ReplicaUnavailable
+from deployments.intake.probe import NO_SANDBOX
+from deployments.intake.protocol import (
+    MAX_NOTICE_BYTES,
+    MAX_VERDICT_BYTES,
+    BrokenFrame,
+    frame_head,
+    json_frame,
+    parse_object,
+    split_frame,
+)
+
+#: Importing scikit-learn, pandas and skops on a busy two-core machine takes a while.
+START_TIMEOUT_S = 60.0
+#: The end of a killed child is reported at once unless its zygote is gone too.
+REAP_TIMEOUT_S = 5.0
+#: What a child printed is kept for the log, its tail only.
+PRINTED_TAIL_BYTES = 8 * 1024
+_ROOT = Path(__file__).resolve().parents[2]
+#: The only variables of ours that a zygote sees; none of them can hold a secret.
+_PASSED_ON = ("LD_LIBRARY_PATH", "VIRTUAL_ENV", "TZ")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """How one child ended."""
+
+    #: The verdict's frame, uncut; ``None`` if the child wrote none or too much.
+    verdict: bytes | None
+    #: Exit code, or minus the signal's number; ``None`` where nobody could tell.
+    code: int | None
+    cpu_s: float
+    is_timed_out: bool
+    #: The child wrote more than a verdict may hold, and was ended for it.
+    is_overflown: bool = False
+    printed: bytes = b""
+
+
+def zygote_environment() -> dict[str, str]:
+    """The zygote's whole environment, made from nothing."""
+    environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    return environment | {
+        # With more threads OpenBLAS exits a child that may not create any (measured).
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "MKL_NUM_THREADS": "1",
+        "LANG": "C.UTF-8",
+        "PATH": "/usr/bin:/bin",
+        "HOME": "/nonexistent",
+        "PYTHONPATH": str(_ROOT),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+class ZygoteClient:
+    """One zygote process; once it is gone this object is of no further use."""
+
+    def __init__(self, config: JsonObject, command: Sequence[str]) -> None:
+        self._config = config
+        self._numbers = itertools.count(1)
+        self._sending = threading.Lock()
+        self.state: SandboxState = NO_SANDBOX
+        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            # -P and -s: nothing from the working directory or a home joins sys.path.
+            self._process = subprocess.Popen(  # noqa: S603  our own interpreter and module
+                [sys.executable, "-P", "-s", *command],
+                stdin=theirs.fileno(),
+                stdout=subprocess.DEVNULL,
+                cwd="/",
+                env=zygote_environment(),
+                start_new_session=True,
+            )
+
+    @property
+    def pid(self) -> int:
+        """Process id of the zygote."""
+        return self._process.pid
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the process still runs."""
+        return self._process.poll() is None
+
+    def wait_ready(self, timeout_s: float = START_TIMEOUT_S) -> None:
+        """
+        Return once the zygote is preloaded and has found out what this kernel gives.
+
+        Raises:
+            ReplicaUnavailable: It ended, or is not ready in time.
+        """
+        self._control.settimeout(timeout_s)
+        try:
+            self._control.send(json.dumps(self._config).encode())
+            hello = self._control.recv(MAX_NOTICE_BYTES)
+            self.state = SandboxState(**parse_object(hello)["state"])
+        except (OSError, BrokenFrame) as error:
+            self.close()
+            raise ReplicaUnavailable(
+                "the vetting sandbox did not start: try again later", retry_after_s=10
+            ) from error
+
+    def run(
+        self,
+        header: JsonObject,
+        blobs: Sequence[bytes | memoryview],
+        *,
+        memory_bytes: int,
+        cpu_s: int,
+        wall_clock_s: float,
+    ) -> Outcome:
+        """
+        Run one job in a child of its own and wait for its end.
+
+        Raises:
+            ReplicaUnavailable: The zygote went away meanwhile.
+        """
+        number = next(self._numbers)
+        order = {"do": "run", "job": number, "memory_bytes": memory_bytes, "cpu_s": cpu_s}
+        with contextlib.ExitStack() as stack:
+            job = _closing(stack, _job_file(header, blobs))
+            pipes = [os.pipe() for _ in range(3)]
+            verdict, printed, status = (_closing(stack, reading) for reading, _ in pipes)
+            writing = [writing for _, writing in pipes]
+            try:
+                self._send(order, [job, *writing])
+            finally:
+                for descriptor in writing:
+                    os.close(descriptor)
+            watch = _Watch(verdict=verdict, printed=printed, status=status)
+            has_ended = watch.until_end(wall_clock_s)
+            if not has_ended:
+                self._send({"do": "kill", "job": number}, [])
+                watch.until_end(REAP_TIMEOUT_S)
+            return watch.outcome(is_timed_out=not has_ended and not watch.is_overflown)
+
+    def close(self) -> None:
+        """End the zygote and every child of it; safe to repeat."""
+        self._control.close()
+        if self.is_alive:
+            # Children die with it: each asked for SIGKILL at its parent's death.
+            self._process.kill()
+        self._process.wait()
+
+    def _send(self, order: JsonObject, descriptors: list[int]) -> None:
+        try:
+            with self._sending:
+                socket.send_fds(self._control, [json.dumps(order).encode()], descriptors)
+        except OSError as error:
+            raise _lost() from error
+
+
+class _Watch:
+    """Collects what comes down the three pipes of a job."""
+
+    def __init__(self, *, verdict: int, printed: int, status: int) -> None:
+        self._received = {verdict: bytearray(), printed: bytearray(), status: bytearray()}
+        self._verdict, self._printed, self._status = verdict, printed, status
+        self._open = set(self._received)
+        self.is_overflown = False
+
+    def until_end(self, timeout_s: float) -> bool:
+        """Whether all pipes ended in time, and before the verdict became too long."""
+        deadline_s = time.monotonic() + timeout_s
+        was_overflown = self.is_overflown
+        while self._open:
+            if self.is_overflown and not was_overflown:
+                return False
+            left_s = deadline_s - time.monotonic()
+            if left_s <= 0:
+                return False
+            poll = select.poll()
+            for descriptor in self._open:
+                poll.register(descriptor, select.POLLIN)
+            for descriptor, _ in poll.poll(left_s * 1000):
+                self._receive(descriptor)
+        return True
+
+    def _receive(self, descriptor: int) -> None:
+        part = os.read(descriptor, 1 << 16)
+        if not part:
+            self._open.discard(descriptor)
+            return
+        received = self._received[descriptor]
+        received += part
+        if descriptor == self._printed:
+            del received[:-PRINTED_TAIL_BYTES]
+        elif len(received) > MAX_VERDICT_BYTES:
+            self.is_overflown = True
+            self._open.discard(descriptor)
+
+    def outcome(self, *, is_timed_out: bool) -> Outcome:
+        """
+        How the job ended.
+
+        Raises:
+            ReplicaUnavailable: Nobody reported its end: the zygote is gone.
+        """
+        try:
+            status = split_frame(bytes(self._received[self._status]), max_bytes=MAX_NOTICE_BYTES)
+        except BrokenFrame:
+            status = None
+        if status is None:
+            raise _lost()
+        ended = parse_object(status)
+        try:
+            verdict = split_frame(bytes(self._received[self._verdict]), max_bytes=MAX_VERDICT_BYTES)
+        except BrokenFrame:
+            verdict = None
+        return Outcome(
+            verdict=verdict,
+            code=ended["code"],
+            cpu_s=ended["cpu_s"],
+            is_timed_out=is_timed_out,
+            is_overflown=self.is_overflown,
+            printed=bytes(self._received[self._printed]),
+        )
+
+
+def _lost() -> ReplicaUnavailable:
+    return ReplicaUnavailable(
+        "the vetting sandbox was lost while this file was in it: try again", retry_after_s=2
+    )
+
+
+def _closing(stack: contextlib.ExitStack, descriptor: int) -> int:
+    stack.callback(os.close, descriptor)
+    return descriptor
+
+
+def _job_file(header: JsonObject, blobs: Sequence[bytes | memoryview]) -> int:
+    """A read-only descriptor of an unnamed file in memory that holds the job."""
+    writing = os.memfd_create("job")
+    try:
+        with os.fdopen(os.dup(writing), "wb") as file:
+            file.write(json_frame(header))
+            for blob in blobs:
+                file.write(frame_head(len(blob)))
+                file.write(blob)
+        return os.open(f"/proc/self/fd/{writing}", os.O_RDONLY | os.O_CLOEXEC)
+    finally:
+        os.close(writing)
