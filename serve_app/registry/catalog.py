@@ -95,8 +95,12 @@ class Catalog:
         self, viewer: Viewer, model: str, version: str | int | None = None
     ) -> ResolvedVersion:
         """
-        The version that a caller means: a name of the caller's own or an id, with a number, an
-        alias, or none for ``production``.
+        The version that a caller means.
+
+        Args:
+            viewer: Who asks.
+            model: A name of the caller's own, or an id.
+            version: A number or an alias; none for ``production``.
 
         Raises:
             ModelNotFound: If there is no such model, version or alias for this caller.
@@ -110,21 +114,23 @@ class Catalog:
         entry = self._entries.get(key)
         if entry is not None and _may_use(viewer, entry):
             return await self._refreshed(key, viewer, entry)
+        return await self._asked(key, viewer)
+
+    async def _refreshed(self, key: _Key, viewer: Viewer, entry: _Entry) -> ResolvedVersion:
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                return await self._asked(key, viewer)
+        except (TimeoutError, RegistryUnavailable, Overloaded):
+            entry.paused_until = self._clock() + PAUSE_S
+            FAIL_OPEN.record(what="catalog")
+            return entry.version
+
+    async def _asked(self, key: _Key, viewer: Viewer) -> ResolvedVersion:
         fill = self._joinable.get(key) if _is_plain(viewer) else None
         if fill is None:
             fill = self._fill(key, viewer)
         # Shielded: others may be waiting for the same read.
         return (await asyncio.shield(fill.task)).version
-
-    async def _refreshed(self, key: _Key, viewer: Viewer, entry: _Entry) -> ResolvedVersion:
-        fill = self._joinable.get(key) or self._fill(key, viewer)
-        try:
-            async with asyncio.timeout(PATIENCE_S):
-                return (await asyncio.shield(fill.task)).version
-        except (TimeoutError, RegistryUnavailable, Overloaded):
-            entry.paused_until = self._clock() + PAUSE_S
-            FAIL_OPEN.record(what="catalog")
-            return entry.version
 
     def _refuse_absent(self, key: _Key, viewer: Viewer) -> None:
         absent = self._absent.get(key)
@@ -170,6 +176,7 @@ class Catalog:
             needs_admin=found.needs_admin,
             refresh_at=self._clock() + REFRESH_S,
         )
+        self._entries.move_to_end(key)
         self._keys.setdefault(model_id, set()).add(key)
         while len(self._entries) > self._max_entries:
             old_key, old = self._entries.popitem(last=False)

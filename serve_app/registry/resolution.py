@@ -1,4 +1,4 @@
-"""From what a caller names to a version: one statement, and one object a version for all callers."""
+"""From what a caller names to a version: one statement, and one object a version for everybody."""
 
 import uuid
 from collections import OrderedDict
@@ -69,7 +69,7 @@ class _Parts:
 
 class VersionParts:
     """
-    References and signatures by version id, built once; bounded, least used out first.
+    References and signatures by version id, built once; bounded, oldest out first.
 
     Used from pool threads: an ``OrderedDict`` operation is atomic, and building a version twice
     does no harm.
@@ -142,7 +142,7 @@ def _find_row(session: Session, viewer: Viewer, model: str, version: str | int) 
         alias = select(ModelAlias.version).where(
             ModelAlias.model_id == Model.id, ModelAlias.alias == _bounded(str(version))
         )
-        wanted = ModelVersion.number == alias.scalar_subquery()
+        wanted = ModelVersion.number == alias.correlate(Model).scalar_subquery()
     of_model = and_(ModelVersion.model_id == Model.id, ModelVersion.deleted_at.is_(None), wanted)
     statement = (
         select(
