@@ -7,11 +7,13 @@ Everything the page runs is a file under ``/static``, so its policy allows no in
 from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI
-from fastapi.openapi.utils import get_openapi
+from fastapi import APIRouter
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse
+from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.staticfiles import StaticFiles
+
+from cluster.errors import NotFound
+from cluster.settings import Settings
 
 STATIC = Path(__file__).resolve().parent.parent / "static"
 #: Swagger UI draws its icons as data URLs and sets styles on elements from script.
@@ -60,46 +62,54 @@ ERROR_SCHEMA = {
 }
 
 
-def install(app: FastAPI, *, is_enabled: bool) -> None:
-    """Serve /static; and, where enabled, /docs and /openapi.json."""
-    app.mount("/static", StaticFiles(directory=STATIC), name="static")
-    if not is_enabled:
-        return
-    app.add_route("/docs", _docs, methods=["GET", "HEAD"], include_in_schema=False)
-    app.add_route("/openapi.json", _openapi, methods=["GET", "HEAD"], include_in_schema=False)
+router = APIRouter(include_in_schema=False)
+_files = StaticFiles(directory=STATIC)
 
 
-async def _docs(_request: Request) -> FileResponse:
+@router.api_route("/docs", methods=["GET", "HEAD"])
+async def page(request: Request) -> FileResponse:
+    """The documentation page."""
+    _refuse_disabled(request)
     return FileResponse(
         STATIC / "docs.html",
         headers={"Content-Security-Policy": DOCS_POLICY, "Cache-Control": "no-cache"},
     )
 
 
-async def _openapi(request: Request) -> JSONResponse:
-    return JSONResponse(openapi_document(request.app))
+@router.api_route("/openapi.json", methods=["GET", "HEAD"])
+async def document(request: Request) -> JSONResponse:
+    """The OpenAPI document."""
+    _refuse_disabled(request)
+    return JSONResponse(request.app.openapi())
 
 
-def openapi_document(app: FastAPI) -> dict[str, Any]:
-    """The OpenAPI document of the application, with both credentials and our error body."""
-    if app.openapi_schema is None:
-        document = get_openapi(
-            title=app.title, version=app.version, description=app.description, routes=app.routes
-        )
-        components = document.setdefault("components", {})
-        components["securitySchemes"] = SECURITY_SCHEMES
-        components.setdefault("schemas", {})["Error"] = ERROR_SCHEMA
-        for path, operations in document["paths"].items():
-            for operation in operations.values():
-                _complete(path, operation)
-        app.openapi_schema = document
-    return app.openapi_schema
+@router.api_route("/static/{path:path}", methods=["GET", "HEAD"])
+async def static(path: str, request: Request) -> Response:
+    """A file that the page needs."""
+    return await _files.get_response(path, request.scope)
+
+
+def complete(schema: dict[str, Any]) -> dict[str, Any]:
+    """The OpenAPI document with both credentials and our error body in it."""
+    components = schema.setdefault("components", {})
+    components["securitySchemes"] = SECURITY_SCHEMES
+    components.setdefault("schemas", {})["Error"] = ERROR_SCHEMA
+    for path, operations in schema["paths"].items():
+        for operation in operations.values():
+            _complete(path, operation)
+    return schema
+
+
+def _refuse_disabled(request: Request) -> None:
+    settings: Settings = request.app.state.services.settings
+    if settings.docs_enabled is False:
+        raise NotFound("the documentation is switched off here")
 
 
 def _complete(path: str, operation: dict[str, Any]) -> None:
     if not path.startswith(OPEN_PATHS) and path != "/v2":
         operation["security"] = [{"bearer": []}, {"apiKey": []}]
-    responses = operation["responses"]
+    responses = operation.setdefault("responses", {})
     # FastAPI describes its own 422 body, which our handlers never send.
     responses.pop("422", None)
     body = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}

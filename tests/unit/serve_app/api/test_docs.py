@@ -1,11 +1,15 @@
 """The documentation page as a browser under its own policy would load it."""
 
 import re
+from types import SimpleNamespace
 
 import httpx
 import pytest
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
 
+from cluster.errors import NotFound
+from cluster.settings import Settings
 from serve_app.api import docs
 
 pytestmark = pytest.mark.anyio
@@ -22,7 +26,14 @@ def client_of(*, is_enabled: bool) -> httpx.AsyncClient:
     async def health() -> list[str]:
         return []
 
-    docs.install(app, is_enabled=is_enabled)
+    app.include_router(docs.router)
+    app.openapi_schema = docs.complete(app.openapi())
+    app.state.services = SimpleNamespace(settings=Settings(_env_file=None, docs_enabled=is_enabled))
+
+    @app.exception_handler(NotFound)
+    async def not_found(_request: Request, _error: Exception) -> JSONResponse:
+        return JSONResponse({}, 404)
+
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://testserver")
 
 
