@@ -8,7 +8,6 @@ its RPC returns, and a queue that ages opens a further RPC, up to the replica co
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from cluster.contracts import (
@@ -27,7 +26,7 @@ from cluster.errors import (
     PredictionFailed,
 )
 from cluster.metrics import BATCH_ROWS
-from serve_app.lanes import Lane, LaneKey, Pending, deliver, layout_of
+from serve_app.lanes import CoalescerLimits, Lane, LaneKey, Pending, deliver, layout_of
 
 
 class BatchPredictor(Protocol):
@@ -36,22 +35,6 @@ class BatchPredictor(Protocol):
     async def predict(self, call: PredictCall) -> PredictReply:
         """Answer one batch."""
         ...
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CoalescerLimits:
-    """Bounds of what travels together and of what waits."""
-
-    #: Rows of one RPC, a single larger request apart.
-    max_rows: int = 4096
-    #: Bytes of one RPC, a single larger request apart; well under gRPC's 4 MB.
-    max_bytes: int = 1024 * 1024
-    #: Age of the oldest waiting request at which a further RPC is opened, once for each multiple.
-    growth_age_s: float = 0.01
-    #: Requests that wait in one lane.
-    max_queued_requests: int = 1024
-    #: Bytes that wait in all lanes.
-    max_queued_bytes: int = 256 * 1024 * 1024
 
 
 def _two() -> int:

@@ -4,6 +4,7 @@ import asyncio
 import copy
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from cluster.contracts import Batch, Method, PredictReply, Signature, VersionRef
 from cluster.errors import DeadlineExceeded
@@ -14,6 +15,22 @@ LaneKey = tuple[str, str, tuple[int, ...] | None]
 _NEWEST = 0.2
 #: What a lane that has answered nothing yet is taken to need for a request.
 _FIRST_GUESS_S = 0.01
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CoalescerLimits:
+    """Bounds of what travels together and of what waits."""
+
+    #: Rows of one RPC, a single larger request apart.
+    max_rows: int = 4096
+    #: Bytes of one RPC, a single larger request apart; well under gRPC's 4 MB.
+    max_bytes: int = 1024 * 1024
+    #: Age of the oldest waiting request at which a further RPC is opened, once for each multiple.
+    growth_age_s: float = 0.01
+    #: Requests that wait in one lane.
+    max_queued_requests: int = 1024
+    #: Bytes that wait in all lanes.
+    max_queued_bytes: int = 256 * 1024 * 1024
 
 
 class Pending:

@@ -81,6 +81,32 @@ class Decoder:
         aligned, locate = self.shape.align(rows, path)
         return self.decode_columns(list(zip(*aligned, strict=True)), locate)
 
+    def decode_rows(self, rows: list[Row], locate: Locator) -> Batch:
+        """A batch from rows that are known to be as wide as the model; raises InvalidInput."""
+        if self._is_plain and (matrix := plain_matrix(rows)) is not None:
+            return Batch(rows=len(rows), matrix=matrix)
+        return self.decode_columns(list(zip(*rows, strict=True)), locate)
+
+    def find_matrix(self, values: NDArray[Any]) -> Batch | None:
+        """
+        A batch around a numeric array, shape (rows, features); float64 is not copied.
+
+        NaN stands for null.  ``None`` where the array needs a look value by value.
+        """
+        if not self._is_plain or values.dtype.kind not in "fiub":
+            return None
+        low, high = values.min(), values.max()
+        if (
+            values.dtype.kind in "iu"
+            and not -EXACT_INTEGER <= int(low) <= int(high) <= EXACT_INTEGER
+        ):
+            return None
+        if not (np.isfinite(low) and np.isfinite(high)):
+            takes_missing = all(feature.nullable for feature in self.signature.features)
+            if not takes_missing or np.isinf(values).any():
+                return None
+        return Batch(rows=len(values), matrix=np.ascontiguousarray(values, dtype=np.float64))
+
     def decode_columns(self, columns: Sequence[Sequence[object]], locate: Locator) -> Batch:
         """
         A batch from one sequence of JSON values a feature, all of one length.
