@@ -1,5 +1,6 @@
 """PostgreSQL and Valkey of one platform: the operator's by URL, ours where no URL is given."""
 
+from collections.abc import Collection
 from pathlib import Path
 
 from pydantic import SecretStr
@@ -8,16 +9,18 @@ from cluster.embedded import EmbeddedPostgres, EmbeddedValkey
 from cluster.private_files import write_private
 from cluster.settings import Settings
 
+VARIABLES = ("DATABASE_URL", "REDIS_URL")
+
 
 class Databases:
     """The embedded servers that these settings need; none where both URLs are given."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, only: Collection[str] = VARIABLES) -> None:
         self._home = settings.slipway_home
         self._servers: dict[str, EmbeddedPostgres | EmbeddedValkey] = {}
-        if settings.database_url is None:
+        if settings.database_url is None and "DATABASE_URL" in only:
             self._servers["DATABASE_URL"] = EmbeddedPostgres(self._home)
-        if settings.redis_url is None:
+        if settings.redis_url is None and "REDIS_URL" in only:
             self._servers["REDIS_URL"] = EmbeddedValkey(self._home)
 
     @property

@@ -8,6 +8,7 @@ import contextlib
 import os
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 from cluster.addresses import answers, dashboard_url, platform_ports, ray_places, service_url
@@ -23,7 +24,7 @@ from cluster.run_record import (
     own_identity,
     write_record,
 )
-from cluster.secrets import HandedSecrets, hand_over
+from cluster.secrets import HandedSecrets, hand_over, read_token
 from cluster.serve_api import POLL_INTERVAL_S, DeployFailed, ServeApi
 from cluster.serve_config import APPLICATION, rendered
 from cluster.settings import Settings
@@ -119,7 +120,7 @@ class Platform:
         self.head = self._new_head(secrets)
         self.head.start()
         self._note("starting")
-        self._api = ServeApi(self.dashboard_url, secrets.ray_token)
+        self._api = ServeApi(self.dashboard_url, read_token(secrets.ray_token))
         deadline = time.monotonic() + HEAD_TIMEOUT_S
         while not self._api.is_ready():
             self._require_head()
@@ -157,14 +158,20 @@ class Platform:
         self._settings = with_urls(self._given, self._urls)
         return self._urls != before
 
-    def stop(self) -> None:
-        """Drain, end Serve, Ray, and the embedded servers unless they run on their own."""
+    def stop(self, while_draining: AbstractContextManager[None] | None = None) -> None:
+        """
+        Drain, end Serve, Ray, and the embedded servers unless they run on their own.
+
+        Args:
+            while_draining: Entered for the drain alone; it may cut that short.
+        """
         self._note("stopping")
         (self._home / DRAINING_FILE).touch(mode=0o600)
         try:
             if self._api is not None and self.head is not None and self.head.is_running:
                 self._say("draining")
-                self._api.shutdown(SHUTDOWN_TIMEOUT_S)
+                with while_draining or contextlib.nullcontext():
+                    self._api.shutdown(SHUTDOWN_TIMEOUT_S)
             if self.head is not None:
                 self._say("stopping Ray")
                 self.head.stop()

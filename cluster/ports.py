@@ -72,7 +72,7 @@ class RememberedPorts:
         self._path = home / "ports.json"
 
     def choose(self, name: str, *, size: int = 1, preferred: int | None = None) -> int:
-        """First port of the block ``name``: ``preferred``, else last time's, else any that is free."""
+        """First of the block ``name``: ``preferred``, last time's, or any other, if free."""
         ports = self._read()
         known = ports.pop(name, None)
         for first in (preferred, known):

@@ -92,6 +92,11 @@ def ray_token_file(home: Path, environment: Mapping[str, str]) -> Path:
     return path
 
 
+def read_token(path: Path) -> str | None:
+    """The token in ``path``; ``None`` without such a file."""
+    return path.read_text(encoding="utf-8").strip() if path.is_file() else None
+
+
 def forget_handed(home: Path, environment: MutableMapping[str, str]) -> None:
     """
     Drop the file names that an earlier ``slipway env`` of this home put into a shell.

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -34,9 +33,9 @@ class ApplicationStatus:
 class ServeApi:
     """One Serve instance, through the dashboard of its Ray cluster."""
 
-    def __init__(self, dashboard_url: str, token_file: Path | None) -> None:
+    def __init__(self, dashboard_url: str, token: str | None) -> None:
         self._url = dashboard_url.rstrip("/")
-        self._token_file = token_file
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
 
     def is_ready(self) -> bool:
         """Whether the dashboard answers for Serve."""
@@ -130,10 +129,6 @@ class ServeApi:
     def _request(
         self, method: str, *, json: dict[str, Any] | None = None, timeout_s: float
     ) -> httpx.Response:
-        headers = {}
-        if self._token_file is not None and self._token_file.is_file():
-            token = self._token_file.read_text(encoding="utf-8").strip()
-            headers["Authorization"] = f"Bearer {token}"
         # Its own address on loopback: a proxy of the environment has no business here.
         with httpx.Client(trust_env=False, timeout=timeout_s) as client:
-            return client.request(method, self._url + PATH, headers=headers, json=json)
+            return client.request(method, self._url + PATH, headers=self._headers, json=json)

@@ -6,28 +6,21 @@ Valkey, and the Ray head with everything under it.
 """
 
 import logging
-import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from types import FrameType
 
 from cluster.errors import PlatformError
 from cluster.launch import Platform
 
-logger = logging.getLogger("slipway.supervisor")
+logger = logging.getLogger(__name__)
 
 LOOK_INTERVAL_S = 1.0
 FIRST_DELAY_S = 1.0
 MOST_DELAY_S = 30.0
 #: A part that lived this long is forgiven its earlier deaths.
 STABLE_S = 60.0
-
-
-class StopRequested(BaseException):  # not an Exception: no handler of errors may swallow it
-    """SIGTERM or Ctrl-C came."""
 
 
 @dataclass(slots=True)
@@ -96,26 +89,3 @@ class Supervisor:
         except PlatformError as error:
             # The loop must survive: the next attempt comes after the backoff.
             logger.error("%s", error.message)  # noqa: TRY400 - the sentence is made for people
-
-
-@contextmanager
-def stop_signals() -> Iterator[threading.Event]:
-    """
-    An event that SIGTERM and Ctrl-C set; the first also breaks into whatever the body does.
-
-    Raises:
-        StopRequested: In the main thread, once, at the first signal.
-    """
-    stop = threading.Event()
-
-    def handle(_signal: int, _frame: FrameType | None) -> None:
-        if not stop.is_set():
-            stop.set()
-            raise StopRequested
-
-    previous = {name: signal.signal(name, handle) for name in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield stop
-    finally:
-        for name, handler in previous.items():
-            signal.signal(name, handler)

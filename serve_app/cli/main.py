@@ -11,9 +11,9 @@ import typer
 from typer.core import TyperGroup
 
 from cluster.errors import PlatformError
-from serve_app.cli import keys, models, predict, users
+from serve_app.cli import doctor, keys, models, predict, services, up, users
 
-MODULES = (users, keys, models, predict)
+MODULES = (up, services, doctor, users, keys, models, predict)
 
 
 class Commands(TyperGroup):

@@ -1,0 +1,58 @@
+# Slipway: two commands do everything; `make help` lists the rest.
+
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
+	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	&& { command -v $$p; break; }; done)
+VENV := .venv
+BIN := $(VENV)/bin
+ENV_FILE ?= .env.development
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint lock clean
+
+help: ## List the targets
+	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: $(VENV)/run.stamp ## Set everything up and run the platform on http://127.0.0.1:8000 (PORT changes it)
+	@ENV_FILE=$(ENV_FILE) exec $(BIN)/slipway up
+
+test: $(VENV)/dev.stamp lint ## Set everything up, check style and types, run every test
+	$(BIN)/pytest
+
+lint: $(VENV)/dev.stamp ## Check style and types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+lock: $(VENV)/dev.stamp ## Resolve the dependencies anew into both lock files
+	$(PIP) install uv
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-header --extra s3 pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-header --extra s3 --extra dev -c requirements.lock \
+		pyproject.toml -o requirements-dev.lock
+
+clean: ## Delete the virtual environment and caches; data in .slipway/ stays
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+
+# A stamp is newer than the lock that it was installed from; it names the interpreter's venv.
+$(VENV)/bin/python:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is missing: apt-get install python3"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { \
+		echo "python3-venv is missing: apt-get install python3-venv"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/run.stamp: requirements.lock pyproject.toml | $(VENV)/bin/python
+	@test ! -e $(VENV)/dev.stamp -o requirements-dev.lock -nt $(VENV)/dev.stamp || touch $@
+	@test -e $@ -a $@ -nt requirements.lock || { \
+		echo "installing requirements.lock"; \
+		$(PIP) install --require-hashes -r requirements.lock; }
+	@$(PIP) install --no-deps --no-build-isolation -e . 2>/dev/null || $(PIP) install --no-deps -e .
+	@touch $@
+
+$(VENV)/dev.stamp: requirements-dev.lock pyproject.toml | $(VENV)/bin/python
+	@echo "installing requirements-dev.lock"
+	@$(PIP) install --require-hashes -r requirements-dev.lock
+	@$(PIP) install --no-deps --no-build-isolation -e . 2>/dev/null || $(PIP) install --no-deps -e .
+	@touch $@ $(VENV)/run.stamp

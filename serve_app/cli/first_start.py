@@ -1,0 +1,128 @@
+"""
+The first start of a development platform: an administrator, a demonstration model, a key for it.
+
+Everything goes through our own HTTP API but the account itself, which no API gives.
+"""
+
+import asyncio
+import json
+import secrets
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from cluster.errors import PlatformError
+from cluster.private_files import write_private
+from cluster.settings import Settings
+from serve_app.cli import local
+from serve_app.cli.demonstration import MODEL, ROW
+from serve_app.cli.output import say
+from serve_app.registry import users
+from serve_app.registry.database import Database
+from serve_app.security.passwords import Passwords
+
+ADMIN_EMAIL = "admin@slipway.local"
+KEY_NAME = "demonstration"
+UPLOAD_TIMEOUT_S = 120.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FirstStart:
+    """What was made now; the password is known this once."""
+
+    admin_email: str | None = None
+    admin_password: str | None = None
+    #: A line that answers when pasted into a shell.
+    curl: str | None = None
+
+
+def first_start(settings: Settings, url: str) -> FirstStart:
+    """
+    Make what a first start makes; later ones only tell the line again.
+
+    Staging and production get neither account nor model: `slipway users create` makes the first.
+    """
+    if settings.is_hardened:
+        return FirstStart()
+    key_file = settings.slipway_home / "secrets" / "demonstration_key"
+    password = _first_admin(settings)
+    if password is not None:
+        try:
+            write_private(key_file, _demonstrate(url, password))
+        except (PlatformError, httpx.HTTPError, subprocess.CalledProcessError) as error:
+            # The platform is up all the same; a demonstration must not take it down again.
+            say(f"slipway: the demonstration model was not uploaded: {error}")
+    return FirstStart(
+        admin_email=ADMIN_EMAIL if password else None,
+        admin_password=password,
+        curl=_curl(url, key_file) if key_file.exists() else None,
+    )
+
+
+def _first_admin(settings: Settings) -> str | None:
+    """Password of the administrator made now; ``None`` if there are accounts already."""
+    password = secrets.token_urlsafe(15)
+
+    async def make() -> bool:
+        database = Database.from_settings(
+            settings.model_copy(update={"database_pool_size": 1}), application_name="slipway-up"
+        )
+        try:
+            if await database.read(users.count_users):
+                return False
+            password_hash = await Passwords().hash(password)
+            await local.write(
+                database,
+                lambda session: users.create_user(
+                    session, email=ADMIN_EMAIL, password_hash=password_hash, role="admin"
+                ),
+                action="user.create",
+                target=("user", lambda account: account.id),
+                details={"role": "admin"},
+            )
+        finally:
+            await database.close()
+        return True
+
+    return password if asyncio.run(make()) else None
+
+
+def _demonstrate(url: str, password: str) -> str:
+    """Train and upload the model; a key that may predict with it."""
+    with (
+        tempfile.TemporaryDirectory(prefix="slipway-") as directory,
+        httpx.Client(base_url=f"{url}/api/v1", timeout=UPLOAD_TIMEOUT_S, trust_env=False) as http,
+    ):
+        path = Path(directory, f"{MODEL}.skops")
+        subprocess.run(  # noqa: S603 - our own module
+            [sys.executable, "-m", "serve_app.cli.demonstration", str(path)],
+            check=True,
+            capture_output=True,
+        )
+        credentials = {"email": ADMIN_EMAIL, "password": password}
+        token = _posted(http.post("/auth/login", json=credentials))["access_token"]
+        http.headers["Authorization"] = f"Bearer {token}"
+        with path.open("rb") as model:
+            fields = {"name": MODEL, "description": "Iris species from four measurements."}
+            _posted(http.post("/models", data=fields, files={"file": (path.name, model)}))
+        key = {"name": KEY_NAME, "scopes": ["predict"], "models": [MODEL]}
+        return str(_posted(http.post("/api-keys", json=key))["key"])
+
+
+def _posted(answer: httpx.Response) -> dict[str, object]:
+    if answer.is_success:
+        return dict(answer.json())
+    raise PlatformError(f"{answer.url.path} answers {answer.status_code}: {answer.text[:500]}")
+
+
+def _curl(url: str, key_file: Path) -> str:
+    body = json.dumps({"instances": [ROW]})
+    return (
+        f"curl -s {url}/api/v1/models/{MODEL}/predict"
+        f" -H 'Content-Type: application/json' -H \"X-API-Key: $(cat '{key_file}')\""
+        f" -d '{body}'"
+    )
