@@ -1,0 +1,125 @@
+"""
+What the front works with, opened and closed in one visible place.
+
+    database ─ follower ─┬─ catalog       which version a name means
+                         ├─ identities    who is asking
+                         └─ model_lists   pages of a user's models
+    cache ─ limits       predictors ─ coalescer ─ inference       loaders ─ uploads, vetting
+"""
+
+from dataclasses import dataclass, field
+
+from cluster.errors import InsecureSettings
+from cluster.settings import Settings
+from serve_app.cache import ValkeyCache
+from serve_app.coalescing import Coalescer
+from serve_app.inference import Inference
+from serve_app.lanes import CoalescerLimits
+from serve_app.model_lists import ModelLists
+from serve_app.observers import count_prediction, tally_into
+from serve_app.ports import Loaders, Predictors
+from serve_app.registry.catalog import Catalog
+from serve_app.registry.changes import ChangeFollower
+from serve_app.registry.database import Database
+from serve_app.registry.stats import StatsRecorder
+from serve_app.retries import RetryingPredictor
+from serve_app.security.identities import Identities
+from serve_app.security.limits import Limits
+from serve_app.security.passwords import Passwords
+from serve_app.security.tokens import Tokens
+from serve_app.uploads import Uploads
+from serve_app.vetting import Vetting
+
+
+@dataclass(kw_only=True)
+class Services:
+    """Everything a request may need; made by ``build_services``, or by hand in a test."""
+
+    settings: Settings
+    replica_id: str
+    database: Database
+    cache: ValkeyCache
+    follower: ChangeFollower
+    catalog: Catalog
+    tokens: Tokens
+    passwords: Passwords
+    identities: Identities
+    limits: Limits
+    predictors: Predictors
+    loaders: Loaders
+    coalescer: Coalescer
+    inference: Inference
+    stats: StatsRecorder
+    uploads: Uploads
+    vetting: Vetting
+    model_lists: ModelLists
+    is_draining: bool = field(default=False)
+
+    async def start(self) -> None:
+        """Begin to follow the registry; returns though PostgreSQL or Valkey be away."""
+        self.follower.start()
+        self.stats.start()
+        await self.limits.start()
+
+    async def close(self) -> None:
+        """Let what was accepted finish, then let go of every connection."""
+        self.is_draining = True
+        await self.coalescer.close()
+        await self.limits.close()
+        await self.stats.stop()
+        await self.follower.stop()
+        await self.cache.close()
+        await self.database.close()
+        self.passwords.close()
+
+
+def build_services(
+    settings: Settings,
+    *,
+    predictors: Predictors,
+    loaders: Loaders,
+    replica_id: str,
+    coalesce_max_rows: int | None = None,
+) -> Services:
+    """
+    The services over real PostgreSQL and Valkey; nothing is connected yet.
+
+    Raises:
+        InsecureSettings: If DATABASE_URL, REDIS_URL or SECRET_KEY is missing.
+    """
+    if settings.redis_url is None:
+        raise InsecureSettings("REDIS_URL is not set: set it, or run `slipway services start`")
+    client_name = f"slipway-ingress-{replica_id[:24]}"
+    database = Database.from_settings(settings, application_name=client_name)
+    redis_url = settings.redis_url.get_secret_value()
+    cache = ValkeyCache(redis_url, settings.redis_prefix, client_name=client_name)
+    follower = ChangeFollower(database, replica_id, wake=cache)
+    catalog = Catalog(database, follower)
+    tokens = Tokens.from_settings(settings)
+    stats = StatsRecorder(database, replica_id)
+    bounds = CoalescerLimits(max_rows=coalesce_max_rows) if coalesce_max_rows else None
+    coalescer = Coalescer(RetryingPredictor(predictors), limits=bounds)
+    return Services(
+        settings=settings,
+        replica_id=replica_id,
+        database=database,
+        cache=cache,
+        follower=follower,
+        catalog=catalog,
+        tokens=tokens,
+        passwords=Passwords(),
+        identities=Identities(database, tokens, follower),
+        limits=Limits.from_settings(settings, client_name=client_name),
+        predictors=predictors,
+        loaders=loaders,
+        coalescer=coalescer,
+        inference=Inference(
+            catalog=catalog,
+            coalescer=coalescer,
+            observers=(count_prediction, tally_into(stats)),
+        ),
+        stats=stats,
+        uploads=Uploads.from_settings(settings),
+        vetting=Vetting(loaders, patience_s=settings.request_timeout_s),
+        model_lists=ModelLists(cache, follower),
+    )
