@@ -1,4 +1,4 @@
-"""What must hold before the application is bound: safe settings, a reachable registry, its schema."""
+"""What must hold before the application is bound: safe settings and a registry of its schema."""
 
 from cluster.errors import InsecureSettings
 from cluster.hardening import refuse_insecure
@@ -28,5 +28,6 @@ def refuse_unready(settings: Settings) -> None:
         )
     if steps := pending(settings.database_url.get_secret_value()):
         raise InsecureSettings(
-            f"the database lacks {len(steps)} migration(s), up to {steps[-1]}: run `slipway migrate`"
+            f"the database lacks {len(steps)} migration(s), up to {steps[-1]}: "
+            "run `slipway migrate`"
         )
