@@ -5,6 +5,7 @@ Every error a caller can meet, defined once and without any framework.
       InvalidInput                   invalid_input
         MalformedJson                malformed_json
         MalformedMultipart           malformed_multipart
+      BadRequest                     bad_request
       PredictionFailed               prediction_failed
       NonFiniteOutput                non_finite_output
       NotAuthenticated               not_authenticated
@@ -112,6 +113,12 @@ class MalformedMultipart(InvalidInput):
     """The body is not multipart/form-data, or stops before its end."""
 
     code = "malformed_multipart"
+
+
+class BadRequest(PlatformError):
+    """The request's head cannot be understood, or could be understood in two ways."""
+
+    code = "bad_request"
 
 
 class PredictionFailed(PlatformError):

@@ -29,6 +29,7 @@ STATUS: dict[type[BaseException], int] = {
     errors.InvalidInput: 422,
     errors.MalformedJson: 400,
     errors.MalformedMultipart: 400,
+    errors.BadRequest: 400,
     errors.PredictionFailed: 422,
     errors.NonFiniteOutput: 422,
     errors.NotAuthenticated: 401,

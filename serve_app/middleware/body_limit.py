@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cluster.errors import InvalidInput, PlatformError, TooLarge, UnsupportedMediaType
+from cluster.errors import BadRequest, PlatformError, TooLarge, UnsupportedMediaType
 from cluster.request_context import request_id_var
 from cluster.settings import Settings
 from serve_app.api.errors import error_response, is_v2
@@ -41,10 +41,14 @@ class BodyBounds:
         path = path.rstrip("/")
         if is_infer(path):
             return self.binary_bytes
-        is_upload = path == "/api/v1/models" or (
-            path.startswith("/api/v1/models/") and path.endswith("/versions")
-        )
-        return self.upload_bytes if method == "POST" and is_upload else self.json_bytes
+        return self.upload_bytes if is_upload(method, path) else self.json_bytes
+
+
+def is_upload(method: str, path: str) -> bool:
+    """Whether a request is an upload: a new model, or a new version of one."""
+    path = path.rstrip("/")
+    is_version = path.startswith("/api/v1/models/") and path.endswith("/versions")
+    return method == "POST" and (is_version or path == "/api/v1/models")
 
 
 def is_infer(path: str) -> bool:
@@ -98,7 +102,7 @@ def too_large(bound: int) -> TooLarge:
 
 def _declared(length: bytes) -> int:
     if not length.isdigit():
-        raise InvalidInput("Content-Length is not a number: correct it", code="bad_request")
+        raise BadRequest("Content-Length is not a number: correct it")
     return int(length)
 
 

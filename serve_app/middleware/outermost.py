@@ -9,7 +9,7 @@ leaves with our body and headers.  Without Serve the same class stands first in 
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cluster.errors import HeadersTooLarge
+from cluster.errors import BadRequest, HeadersTooLarge, PlatformError
 from cluster.request_context import request_id_var
 from cluster.settings import Role, Settings, load_settings
 from serve_app.api.errors import error_response, foreign_response, is_v2
@@ -28,6 +28,17 @@ STEERING = frozenset(
         b"x-request-disconnect-disabled",
         b"serve-multiplexed-model-id",
         b"x-session-id",
+    }
+)
+#: Headers of which a second one is an attempt to be read in two ways.
+SINGLE = frozenset(
+    {
+        b"host",
+        b"authorization",
+        b"x-api-key",
+        b"content-length",
+        b"content-type",
+        b"content-encoding",
     }
 )
 MAX_HEADERS = 100
@@ -56,11 +67,10 @@ class Outermost:
             request_id_var.set(scope[PASSED])
             await self._app(scope, receive, send)
             return
-        is_refused = _is_flood(scope["headers"])
+        error = _fault(scope["headers"])
         self._enter(scope)
         completed = _Completed(send, scope, self._headers)
-        if is_refused:
-            error = HeadersTooLarge("the request's headers are larger than allowed: send fewer")
+        if error is not None:
             response = error_response(error, scope[PASSED], v2=is_v2(scope["path"]))
             await response(scope, receive, completed)
             return
@@ -138,7 +148,15 @@ class _Completed:
         return not types or not types[0].startswith(b"application/json")
 
 
-def _is_flood(headers: list[Header]) -> bool:
-    if len(headers) > MAX_HEADERS:
-        return True
-    return sum(len(name) + len(value) for name, value in headers) > MAX_HEADER_BYTES
+def _fault(headers: list[Header]) -> PlatformError | None:
+    size_bytes = 0
+    singles = []
+    for name, value in headers:
+        size_bytes += len(name) + len(value)
+        if name in SINGLE:
+            singles.append(name)
+    if size_bytes > MAX_HEADER_BYTES or len(headers) > MAX_HEADERS:
+        return HeadersTooLarge("the request's headers are larger than allowed: send fewer")
+    if len(singles) != len(set(singles)):
+        return BadRequest("a header that may be sent once was sent twice: send it once")
+    return None

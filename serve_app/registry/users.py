@@ -118,10 +118,17 @@ def update_user(
     *,
     role: str | None = None,
     is_active: bool | None = None,
-    limits: Mapping[str, int] | None = None,
+    limits: Mapping[str, int | None] | None = None,
 ) -> Account:
     """
     The account after the change; deactivation ends its sessions.
+
+    Args:
+        session: Of a ``Database.write``.
+        user_id: Whose account.
+        role: Its new role, if it changes.
+        is_active: Whether it may be used, if that changes.
+        limits: Overrides to set; None takes one back, those not named stay.
 
     Raises:
         NotFound: If there is no such user.
@@ -135,7 +142,8 @@ def update_user(
     if is_active is not None:
         changes["is_active"] = is_active
     if limits is not None:
-        changes["limits"] = dict(limits)
+        merged = {**user.limits, **limits}
+        changes["limits"] = {name: value for name, value in merged.items() if value is not None}
     _refuse_without_admin(session, user, changes)
     for name, value in changes.items():
         setattr(user, name, value)
