@@ -6,6 +6,7 @@ from typing import cast
 from uuid import UUID
 
 from sqlalchemy import Row, Select, select
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import Session
 
 from cluster.contracts import ArtifactFormat
@@ -38,7 +39,7 @@ def model_records(session: Session, rows: Sequence[Model]) -> tuple[ModelRecord,
     shares = _shares(session, ids)
     owner_ids = {row.owner_id for row in rows}
     owners = session.execute(select(User.id, User.email).where(User.id.in_(owner_ids)))
-    emails = dict(owners.tuples().all())
+    emails = dict(owners.all())
     return tuple(
         ModelRecord(
             id=str(row.id),
@@ -122,7 +123,7 @@ def _latest(session: Session, ids: list[UUID]) -> dict[UUID, VersionSummary]:
     statement: Select[_Summary] = (
         select(*SUMMARY)
         .where(ModelVersion.model_id.in_(ids), ModelVersion.deleted_at.is_(None))
-        .distinct(ModelVersion.model_id)
+        .ext(distinct_on(ModelVersion.model_id))
         .order_by(ModelVersion.model_id, ModelVersion.number.desc())
     )
     return {row.model_id: version_summary(row) for row in session.execute(statement)}
