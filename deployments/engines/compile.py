@@ -7,6 +7,7 @@ from deployments.engines.compile_trees import compile_trees
 from deployments.engines.compiled import CompiledModel, Head, prepared_width
 from deployments.engines.linear import TransformHead
 from deployments.engines.steps import Step
+from deployments.engines.trees import TreesHead
 
 #: Steps whose last bits depend on how many rows are multiplied at once.
 _INEXACT = frozenset({"project"})
@@ -26,8 +27,8 @@ def compile_model(estimator: Estimator, width: int) -> CompiledModel:
         steps += compile_step(part)
     inner = prepared_width(tuple(steps), width)
     more, head = _compile_head(parts[-1], inner)
-    if more and any(step.operation in _INEXACT for step in steps):
-        raise NotCompilable("categories after a projection have no exact compiled form")
+    if isinstance(head, TreesHead) and any(step.operation in _INEXACT for step in steps):
+        raise NotCompilable("thresholds after a projection have no exact compiled form")
     steps += more
     prepared_width(tuple(steps), width)
     return CompiledModel(width=width, steps=tuple(steps), head=head)

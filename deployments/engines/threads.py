@@ -1,5 +1,6 @@
 """Threads and warnings of the numeric libraries, kept down in a process of many models."""
 
+import contextlib
 import threading
 import warnings
 
@@ -16,10 +17,12 @@ def pin_threads() -> None:
     """
     if getattr(_pinned, "is_done", False):
         return
+    _pinned.is_done = True
     import threadpoolctl
 
-    threadpoolctl.threadpool_limits(limits=1)
-    _pinned.is_done = True
+    # Looking for libraries needs files, which the sandbox forbids; its environment pins them.
+    with contextlib.suppress(OSError):
+        threadpoolctl.threadpool_limits(limits=1)
 
 
 def quiet_libraries() -> None:

@@ -47,6 +47,9 @@ class DatetimeColumn(Column):
         super().__init__(feature, bounds, dtype)
         self._format = DatetimeFormat(feature.dtype)
         self.missing = np.datetime64("NaT")
+        if self.known is not None:
+            # Categories are kept as text; cells are compared as the instants they name.
+            self.known = frozenset(map(self._format.parse, feature.categories or ()))
 
     def cell(self, value: object) -> Any:
         """The instant in the column's unit."""

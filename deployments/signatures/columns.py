@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cluster.contracts import Bounds, Feature, Scalar
+from cluster.contracts import Bounds, Feature
 from deployments.signatures.faults import CellRefused, Faults, quoted
 
 _SHOWN_CATEGORIES = 20
@@ -32,7 +32,7 @@ class Column:
         self.dtype = numpy_dtype(dtype)
         self.missing: Any = math.nan if self.dtype.kind == "f" else _MARKERS[feature.missing]
         known = feature.categories
-        self.known: frozenset[Scalar] | None = None if known is None else frozenset(known)
+        self.known: frozenset[Any] | None = None if known is None else frozenset(known)
 
     def decode(self, values: Sequence[object], faults: Faults, column: int) -> NDArray[Any] | None:
         """The column as an array of ``len(values)``; ``None`` after adding to ``faults``."""

@@ -1,0 +1,109 @@
+"""
+Which engine answers each method of a version: the compiled one where it is equal and faster.
+
+Runs once, at vetting; the choice travels with the version, and the reasons against with its notes.
+"""
+
+from dataclasses import dataclass, field
+
+from cluster.contracts import Batch, Method, Signature
+from cluster.errors import PlatformError
+from deployments.engines.base import Engine, Estimator, Matrix
+from deployments.engines.compile import compile_model
+from deployments.engines.compile_steps import NotCompilable
+from deployments.engines.compiled import CompiledModel
+from deployments.engines.native import NativeEngine
+from deployments.engines.onnx import OnnxEngine, OnnxModel
+from deployments.engines.parity import find_difference
+from deployments.engines.parity_rows import parity_rows
+from deployments.engines.timing import seconds_per_call
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EngineChoice:
+    """The engines of a version, by method."""
+
+    engines: dict[str, str]
+    #: Why a method is answered by scikit-learn itself; no entry where it is not.
+    notes: dict[str, str] = field(default_factory=dict)
+    #: Seconds for a single row by the chosen engine.
+    cost_per_row_s: dict[str, float] = field(default_factory=dict)
+
+
+def choose_engines(estimator: object, signature: Signature, probe: Batch) -> EngineChoice:
+    """
+    Compile, compare, time: the engine of each method.
+
+    Args:
+        estimator: A fitted estimator, or an ``OnnxModel``.
+        signature: Derived from it.
+        probe: Canary rows of that signature.
+    """
+    if isinstance(estimator, OnnxModel):
+        return _onnx_choice(estimator, signature, probe)
+    native = NativeEngine(estimator, signature)
+    compiled, why_not = _compiled(estimator, signature)
+    rows = None
+    if compiled is not None and probe.matrix is not None:
+        rows = parity_rows(compiled, signature, probe.matrix)
+    engines: dict[str, str] = {}
+    notes: dict[str, str] = {}
+    costs: dict[str, float] = {}
+    for method in signature.methods:
+        note, cost = why_not, seconds_of_one_row(native, method, probe)
+        engine: Engine = native
+        if compiled is not None and rows is not None:
+            engine, note, cost = _contest(compiled, native, method, rows, cost)
+        engines[method] = engine.name
+        if cost is not None:
+            costs[method] = cost
+        if note:
+            notes[method] = note
+    return EngineChoice(engines=engines, notes=notes, cost_per_row_s=costs)
+
+
+def compiled_or_none(estimator: Estimator, signature: Signature) -> CompiledModel | None:
+    """The estimator's compiled form, where it has one; its answers are not compared here."""
+    return _compiled(estimator, signature)[0]
+
+
+def _compiled(estimator: Estimator, signature: Signature) -> tuple[CompiledModel | None, str]:
+    if signature.container != "matrix":
+        return None, "compiled models take numbers alone, and this one has other columns"
+    try:
+        return compile_model(estimator, len(signature.features)), ""
+    except NotCompilable as exc:
+        return None, str(exc)
+    except (PlatformError, AttributeError, IndexError, KeyError, TypeError, ValueError) as exc:
+        # An estimator of another library version may lack any of the parts that are read.
+        return None, f"its fitted parts are not as expected ({type(exc).__name__})"
+
+
+def _contest(
+    compiled: CompiledModel, native: Engine, method: Method, rows: Matrix, native_s: float | None
+) -> tuple[Engine, str, float | None]:
+    if method not in compiled.methods:
+        return native, f"{method} has no compiled form for this estimator", native_s
+    difference = find_difference(compiled, native, method, rows)
+    if difference is not None:
+        return native, difference, native_s
+    compiled_s = seconds_of_one_row(compiled, method, Batch(rows=len(rows), matrix=rows))
+    if compiled_s is None or (native_s is not None and compiled_s >= native_s):
+        return native, f"{method} is no faster when compiled", native_s
+    return compiled, "", compiled_s
+
+
+def seconds_of_one_row(engine: Engine, method: Method, probe: Batch) -> float | None:
+    """Seconds for one row, the first of the probe that gets an answer; ``None`` if none does."""
+    for row in range(min(probe.rows, 16)):
+        seconds = seconds_per_call(engine, method, probe.take(row, row + 1))
+        if seconds is not None:
+            return seconds
+    return None
+
+
+def _onnx_choice(model: OnnxModel, signature: Signature, probe: Batch) -> EngineChoice:
+    engine = OnnxEngine(model, signature)
+    timed = {method: seconds_of_one_row(engine, method, probe) for method in signature.methods}
+    costs = {str(method): cost for method, cost in timed.items() if cost is not None}
+    return EngineChoice(engines=dict.fromkeys(signature.methods, "onnx"), cost_per_row_s=costs)
