@@ -70,7 +70,7 @@ async def claimed(
         IdempotencyKeyReused: The key was used for another request.
         IdempotencyKeyInUse: The first request still runs.
     """
-    key = _key_of(request)
+    key = find_key(request)
     if key is None:
         yield Claim(user_id=user_id)
         return
@@ -91,7 +91,13 @@ async def claimed(
                 )
 
 
-def _key_of(request: Request) -> str | None:
+def find_key(request: Request) -> str | None:
+    """
+    The request's Idempotency-Key, or ``None``.
+
+    Raises:
+        InvalidInput: The header is no key.
+    """
     key = request.headers.get(HEADER)
     if key is None:
         return None
