@@ -120,6 +120,8 @@ class Connections:
             pool_timeout=self._limits.timeout_s,
             pool_recycle=self._limits.recycle_s,
             pool_pre_ping=True,
+            # Parameters are password hashes, e-mails, digests of keys: nothing for a traceback.
+            hide_parameters=True,
             connect_args=self._arguments(),
         )
         event.listen(engine, "connect", _session_settings(self._limits))

@@ -20,7 +20,7 @@ from cluster.errors import InsecureSettings, Overloaded
 from cluster.settings import Settings
 from serve_app.registry.circuit import Circuit
 from serve_app.registry.connections import Connections, PoolLimits
-from serve_app.registry.refusals import is_connection_failure, translate, unavailable
+from serve_app.registry.refusals import describe, is_connection_failure, translate, unavailable
 from serve_app.registry.tables import Change
 
 logger = logging.getLogger(__name__)
@@ -191,7 +191,7 @@ class Database:
             self._judge(error)
             if (translated := translate(error)) is None:
                 raise
-            logger.warning("registry: %s", error, extra={"action": "registry_failed"})
+            logger.warning("registry: %s", describe(error), extra={"action": "registry_failed"})
             raise translated from error
         self._circuit.succeed()
         return result

@@ -79,11 +79,24 @@ def begin(
         row.created_at = session.execute(select(func.now())).scalar_one()
         return None
     if row.request_sha256 != request_sha256:
-        raise IdempotencyKeyReused(
-            "this Idempotency-Key was used for another request: use a new one for each request"
-        )
+        raise _reused()
     if row.status is None:
         raise _in_use()
+    return StoredAnswer(status=row.status, response=row.response or {}, location=row.location)
+
+
+def find(session: Session, user_id: str, key: str, request_sha256: bytes) -> StoredAnswer | None:
+    """
+    What the first request with a key was answered; claims nothing.
+
+    Raises:
+        IdempotencyKeyReused: If the key was used with another body.
+    """
+    row = session.get(IdempotencyKey, (uuid.UUID(user_id), key))
+    if row is None or row.status is None or _is_over(session, row):
+        return None
+    if row.request_sha256 != request_sha256:
+        raise _reused()
     return StoredAnswer(status=row.status, response=row.response or {}, location=row.location)
 
 
@@ -137,4 +150,10 @@ def _in_use() -> IdempotencyKeyInUse:
     return IdempotencyKeyInUse(
         "the first request with this Idempotency-Key is still running: ask again",
         retry_after_s=RETRY_AFTER_S,
+    )
+
+
+def _reused() -> IdempotencyKeyReused:
+    return IdempotencyKeyReused(
+        "this Idempotency-Key was used for another request: use a new one for each request"
     )

@@ -178,10 +178,10 @@ def transfer_ownership(session: Session, viewer: Viewer, model: str, new_owner: 
     """
     row = get_row_to_change(session, viewer, model)
     (row.owner_id,) = _user_ids(session, [new_owner], path="/owner")
+    _flush_name(session, row.name)
     session.execute(
         delete(ModelShare).where(ModelShare.model_id == row.id, ModelShare.user_id == row.owner_id)
     )
-    _flush_name(session, row.name)
     touch(session, row)
     return model_record(session, row)
 

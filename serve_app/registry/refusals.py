@@ -44,6 +44,14 @@ def translate(error: Exception) -> PlatformError | None:
     return None
 
 
+def describe(error: Exception) -> str:
+    """One line for the log: no statement and no value, which may be a secret or an address."""
+    if isinstance(error, exc.DBAPIError):
+        first_line = str(error.orig).partition("\n")[0]
+        return f"{type(error).__name__} {_state(error) or ''} {first_line}"
+    return type(error).__name__
+
+
 def unavailable(sentence: str, *, reason: str) -> RegistryUnavailable:
     """The 503 of a registry that is away or too slow."""
     return RegistryUnavailable(sentence, retry_after_s=RETRY_AFTER_S, reason=reason)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 import pytest
-from sqlalchemy import Engine, event, make_url
+from sqlalchemy import Engine, delete, event, make_url
 
 from cluster.contracts import Feature, OutputSpec, Signature
 from deployments.signatures.storage import signature_to_json
@@ -18,7 +18,7 @@ from serve_app.registry.database import Database
 from serve_app.registry.models import create_model_with_version
 from serve_app.registry.quotas import Quota
 from serve_app.registry.records import NewVersion, UploadRecord
-from serve_app.registry.tables import User
+from serve_app.registry.tables import Follower, User
 from serve_app.security.principals import Principal
 
 PLENTY = Quota(max_models=1000, max_bytes=10**9)
@@ -48,6 +48,12 @@ async def database(database_url: str) -> AsyncIterator[Database]:
     database = Database.from_url(database_url, PoolLimits(size=10, overflow=2))
     yield database
     await database.close()
+
+
+@pytest.fixture
+async def no_other_follower(database: Database) -> None:
+    """Followers of earlier tests, which would be waited for, are gone."""
+    await database.write(lambda session: session.execute(delete(Follower)))
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from serve_app.security.principals import Principal
 
 from .conftest import CountStatements, Line, MakeModel, MakeUser
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_other_follower")]
 Vetted = Callable[[bytes], NewVersion]
 T = TypeVar("T")
 

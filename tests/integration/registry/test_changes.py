@@ -17,7 +17,7 @@ from serve_app.registry.tables import Change, Follower
 
 from .conftest import Line
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_other_follower")]
 
 
 class Wire:
@@ -50,11 +50,6 @@ async def _change(database: Database, subject: str) -> int:
 async def _replicas(database: Database) -> set[str]:
     rows = await database.read(lambda session: session.scalars(select(Follower.replica_id)).all())
     return set(rows)
-
-
-@pytest.fixture(autouse=True)
-async def _nobody_else(database: Database) -> None:
-    await database.write(lambda session: session.execute(delete(Follower)))
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -10,6 +10,7 @@ from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from cluster.errors import (
+    Conflict,
     InsecureSettings,
     InvalidInput,
     PlatformError,
@@ -82,6 +83,19 @@ async def test_text_that_cannot_be_stored_is_the_callers_fault(database: Databas
                 select(Follower.replica_id).where(Follower.replica_id == "a\x00b")
             )
         )
+
+
+async def test_the_log_holds_no_value_that_was_sent(
+    database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    twice = text("INSERT INTO followers VALUES (:name, 0)")
+
+    with pytest.raises(Conflict):
+        await database.write(lambda s: s.execute(twice, [{"name": "hush"}, {"name": "hush"}]))
+
+    (record,) = caplog.records
+    assert "IntegrityError 23505" in record.getMessage()
+    assert "hush" not in record.getMessage()
 
 
 async def test_connections_carry_the_name_of_their_process(database_url: str) -> None:
