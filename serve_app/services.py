@@ -15,6 +15,7 @@ from serve_app.cache import ValkeyCache
 from serve_app.coalescing import Coalescer
 from serve_app.inference import Inference
 from serve_app.lanes import CoalescerLimits
+from serve_app.lanes import CoalescerLimits
 from serve_app.model_lists import ModelLists
 from serve_app.observers import count_prediction, tally_into
 from serve_app.ports import Loaders, Predictors
@@ -23,8 +24,10 @@ from serve_app.registry.changes import ChangeFollower
 from serve_app.registry.database import Database
 from serve_app.registry.stats import StatsRecorder
 from serve_app.retries import RetryingPredictor
+from serve_app.security.accounts import Accounts
 from serve_app.security.identities import Identities
 from serve_app.security.limits import Limits
+from serve_app.security.lockout import Lockout
 from serve_app.security.passwords import Passwords
 from serve_app.security.tokens import Tokens
 from serve_app.uploads import Uploads
@@ -45,6 +48,7 @@ class Services:
     passwords: Passwords
     identities: Identities
     limits: Limits
+    accounts: Accounts
     predictors: Predictors
     loaders: Loaders
     coalescer: Coalescer
@@ -65,6 +69,7 @@ class Services:
         """Let what was accepted finish, then let go of every connection."""
         self.is_draining = True
         await self.coalescer.close()
+        await self.identities.close()
         await self.limits.close()
         await self.stats.stop()
         await self.follower.stop()
@@ -96,6 +101,14 @@ def build_services(
     follower = ChangeFollower(database, replica_id, wake=cache)
     catalog = Catalog(database, follower)
     tokens = Tokens.from_settings(settings)
+    passwords = Passwords()
+    limits = Limits.from_settings(settings, client_name=client_name)
+    lockout = Lockout(
+        limits.scripts,
+        limit=settings.login_rate_limit,
+        prefix=settings.redis_prefix,
+        replicas=settings.workers,
+    )
     stats = StatsRecorder(database, replica_id)
     bounds = CoalescerLimits(max_rows=coalesce_max_rows) if coalesce_max_rows else None
     coalescer = Coalescer(RetryingPredictor(predictors), limits=bounds)
@@ -107,9 +120,17 @@ def build_services(
         follower=follower,
         catalog=catalog,
         tokens=tokens,
-        passwords=Passwords(),
+        passwords=passwords,
         identities=Identities(database, tokens, follower),
-        limits=Limits.from_settings(settings, client_name=client_name),
+        limits=limits,
+        accounts=Accounts(
+            settings=settings,
+            database=database,
+            follower=follower,
+            tokens=tokens,
+            passwords=passwords,
+            lockout=lockout,
+        ),
         predictors=predictors,
         loaders=loaders,
         coalescer=coalescer,

@@ -2,7 +2,6 @@
 
 from fastapi import APIRouter
 from fastapi.responses import Response
-from sqlalchemy.orm import Session
 
 from serve_app.api.deps import CurrentPrincipal, CurrentServices
 from serve_app.api.json_body import StrictRoute
@@ -11,6 +10,7 @@ from serve_app.api.model_bodies import AliasTarget
 from serve_app.api.promoting import move_alias
 from serve_app.api.trail import CurrentTrail
 from serve_app.registry import aliases
+from serve_app.registry.database import Session
 
 router = APIRouter(
     prefix="/api/v1/models/{model}/aliases", tags=["aliases"], route_class=StrictRoute

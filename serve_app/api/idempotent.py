@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 from fastapi import Request
 from fastapi.responses import JSONResponse
-from sqlalchemy.orm import Session
 
 from cluster.contracts import JsonObject
 from cluster.errors import InvalidInput, PlatformError
 from serve_app.registry import idempotency
+from serve_app.registry.database import Session
 from serve_app.registry.idempotency import StoredAnswer
 from serve_app.services import Services
 

@@ -5,7 +5,6 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
-from sqlalchemy.orm import Session
 
 from cluster.errors import Fault, InvalidInput, ModelConflict, NotPermitted
 from serve_app.api.deps import CurrentPrincipal, CurrentServices
@@ -18,6 +17,7 @@ from serve_app.api.trail import CurrentTrail, Trail
 from serve_app.api.uploading import answer, finish, multipart_body, receive, vet
 from serve_app.api.validation import pointer
 from serve_app.registry import models, versions
+from serve_app.registry.database import Session
 from serve_app.registry.names import check_model_name
 from serve_app.registry.quotas import Quota, check_quota
 from serve_app.registry.records import ModelRecord, UploadRecord

@@ -2,11 +2,10 @@
 
 from collections.abc import Callable
 
-from sqlalchemy.orm import Session
-
 from serve_app.api.trail import Trail
 from serve_app.promotion import warm
 from serve_app.registry import aliases, versions
+from serve_app.registry.database import Session
 from serve_app.registry.names import PRODUCTION, check_alias
 from serve_app.registry.records import AliasRecord, VersionRecord
 from serve_app.registry.visibility import get_row_to_change

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Depends
-from sqlalchemy.orm import Session
 
 from cluster.contracts import JsonObject
 from cluster.request_context import request_id_var
 from serve_app.api.deps import ClientAddress, CurrentPrincipal
 from serve_app.registry import audit
+from serve_app.registry.database import Session
 from serve_app.security.principals import Principal
 
 

@@ -6,13 +6,13 @@ from typing import Any
 
 from fastapi import Request
 from fastapi.responses import JSONResponse
-from sqlalchemy.orm import Session
 
 from cluster.contracts import JsonObject
 from cluster.errors import NotPermitted, UploadRefused
 from serve_app.api.idempotent import Claim
 from serve_app.api.model_answers import UploadAnswer
 from serve_app.api.trail import Trail
+from serve_app.registry.database import Session
 from serve_app.registry.records import NewVersion, UploadRecord
 from serve_app.security.principals import Principal
 from serve_app.services import Services

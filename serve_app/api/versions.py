@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response, StreamingResponse
-from sqlalchemy.orm import Session
 
 from cluster.errors import NotPermitted
 from serve_app.api.deps import CurrentPrincipal, CurrentServices
@@ -15,6 +14,7 @@ from serve_app.api.promoting import move_alias
 from serve_app.api.trail import CurrentTrail, Trail
 from serve_app.api.uploading import answer, finish, multipart_body, receive, vet
 from serve_app.registry import aliases, models, versions
+from serve_app.registry.database import Session
 from serve_app.registry.names import PRODUCTION
 from serve_app.registry.quotas import Quota, check_quota
 from serve_app.registry.records import (

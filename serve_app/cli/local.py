@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TypeVar
 
 from pydantic import SecretStr
-from sqlalchemy.orm import Session
 
 from cluster.addresses import service_url
 from cluster.contracts import JsonObject
@@ -23,7 +22,7 @@ from cluster.run_record import find_record
 from cluster.settings import Role, Settings, load_settings
 from serve_app.registry import audit, migrate, sessions, users
 from serve_app.registry.changes import ChangeFollower
-from serve_app.registry.database import Database
+from serve_app.registry.database import Database, Session
 from serve_app.registry.users import Account
 from serve_app.security.tokens import Tokens
 

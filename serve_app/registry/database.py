@@ -23,6 +23,8 @@ from serve_app.registry.connections import Connections, PoolLimits
 from serve_app.registry.refusals import describe, is_connection_failure, translate, unavailable
 from serve_app.registry.tables import Change
 
+#: ``Session`` is what work is given; SQLAlchemy itself is imported in this package alone.
+__all__ = ["Database", "Session", "Written", "record_change"]
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
