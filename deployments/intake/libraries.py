@@ -41,11 +41,6 @@ def verdict_key(extra_names: frozenset[str]) -> str:
     return _digest("\n".join(f"{name}={versions[name]}" for name in sorted(versions)).encode())
 
 
-def sklearn_minor(release: str) -> str:
-    """``1.9`` of ``1.9.1``."""
-    return ".".join(release.split(".")[:2])
-
-
 @cache
 def _digest_of_gates() -> str:
     root = Path(__file__).resolve().parents[1]

@@ -15,9 +15,10 @@ from deployments.engines.loaded import LoadedModel
 from deployments.intake.canary import compare_canary, run_canary
 from deployments.intake.examples import check_examples
 from deployments.intake.formats import detect
-from deployments.intake.libraries import library_versions, sklearn_minor
+from deployments.intake.libraries import library_versions
 from deployments.intake.limits import Limits
 from deployments.intake.reader import read_model
+from deployments.intake.versions import is_same_minor, warning_for
 from deployments.signatures.derive import derive_signature
 
 
@@ -81,11 +82,5 @@ def _require_permitted(file_format: ArtifactFormat, allowed: tuple[ArtifactForma
 
 
 def _warnings(signature: Signature) -> tuple[str, ...]:
-    theirs, ours = signature.sklearn_version, library_versions(frozenset())["sklearn"]
-    if not theirs or sklearn_minor(theirs) == sklearn_minor(ours):
-        return ()
-    sentence = (
-        f"the model was fitted with scikit-learn {theirs} and is served by {ours}: it passed every "
-        "check; fit it again when you can"
-    )
-    return (sentence,)
+    version = signature.sklearn_version
+    return (warning_for(version),) if version and not is_same_minor(version) else ()

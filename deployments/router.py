@@ -1,0 +1,41 @@
+"""
+Sends calls for one model version to the same Predictors, in an order that needs no state.
+
+Rendezvous hashing: every ingress ranks the replicas of a version alike, a full first choice
+spills to the next, and a replica that comes or goes moves only its own versions.
+"""
+
+import hashlib
+from collections.abc import Sequence
+
+from ray.serve.request_router import (
+    FIFOMixin,
+    PendingRequest,
+    RequestRouter,
+    RunningReplica,
+)
+
+
+class ModelAffinityRouter(FIFOMixin, RequestRouter):  # type: ignore[misc]  # Ray ships no types
+    """Ranks replicas by the version in the call's ``multiplexed_model_id``."""
+
+    async def choose_replicas(
+        self,
+        candidate_replicas: list[RunningReplica],
+        pending_request: PendingRequest | None = None,
+    ) -> list[list[RunningReplica]]:
+        """Groups in order of preference; Serve takes the first that has room."""
+        affinity = pending_request.metadata.multiplexed_model_id if pending_request else ""
+        if not affinity or len(candidate_replicas) < 2:  # noqa: PLR2004
+            return [candidate_replicas]
+        by_id = {replica.replica_id.unique_id: replica for replica in candidate_replicas}
+        return [[by_id[replica_id]] for replica_id in ranked(affinity, list(by_id))]
+
+
+def ranked(affinity: str, replica_ids: Sequence[str]) -> list[str]:
+    """The replicas in order of preference for ``affinity``; the same everywhere."""
+    return sorted(replica_ids, key=lambda replica_id: _score(affinity, replica_id))
+
+
+def _score(affinity: str, replica_id: str) -> bytes:
+    return hashlib.blake2b(f"{affinity}|{replica_id}".encode(), digest_size=8).digest()
