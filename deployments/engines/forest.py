@@ -18,6 +18,8 @@ from deployments.engines.base import Matrix
 
 #: Nodes looked at together; more than this and the working set leaves the cache.
 CHUNK_NODES = 65_536
+#: For one row through so few trees, a plain loop beats array operations.
+FEW_TREES = 8
 #: A deeper tree than this is refused: the walk's time grows with depth.
 MAX_DEPTH = 4096
 #: Codes of a categorical value: 0 to 255, and one for missing or out of range.
@@ -60,6 +62,8 @@ class Forest:
         return self._walk(flat, offsets, start)
 
     def _walk(self, flat: Matrix, offsets: Nodes, node: Nodes) -> Nodes:
+        if offsets.size == 1 and self.trees <= FEW_TREES:
+            return self._walk_few(flat)
         feature, threshold, left = self.feature, self.threshold, self.left
         if offsets.size == 1:
             node = node[:, 0]
@@ -71,6 +75,18 @@ class Forest:
             value = flat.take(feature.take(node) + offsets)
             node = left.take(node) + (value > threshold.take(node))
         return node
+
+    def _walk_few(self, flat: Matrix) -> Nodes:
+        feature, threshold = self.feature.data, self.threshold.data
+        left, row = self.left.data, flat.tolist()
+        ends = []
+        for root in range(self.trees):
+            node = root
+            # Children follow their parents, so that a row cannot walk for ever.
+            while left[node] != node:
+                node = left[node] + (row[feature[node]] > threshold[node])
+            ends.append(node)
+        return np.array(ends, dtype=np.int64).reshape(-1, 1)
 
     def _walk_missing(self, flat: Matrix, offsets: Nodes, node: Nodes) -> Nodes:
         for _ in range(self.depth):

@@ -62,10 +62,13 @@ def _threshold_rows(model: CompiledModel, random: np.random.Generator) -> Matrix
     columns = []
     for feature in range(inner):
         own = forest.threshold[split[forest.feature[split] == feature]]
+        # A split on missing values alone has an infinite threshold, which no row may hold.
+        own = own[np.isfinite(own)]
         source = own if own.size else np.zeros(1)
         columns.append(random.choice(source, THRESHOLD_ROWS))
     rows = np.stack(columns, axis=1)
-    rows[np.arange(THRESHOLD_ROWS), forest.feature[picks]] = forest.threshold[picks]
+    aimed = np.isfinite(forest.threshold[picks])
+    rows[np.flatnonzero(aimed), forest.feature[picks][aimed]] = forest.threshold[picks][aimed]
     is_single = model.head.input != "float64"
     magnitudes = random.normal(size=(_MAGNITUDE_ROWS, inner)) * np.abs(rows).mean(axis=0)
     rows = np.concatenate([_nudged(rows, random, is_single=is_single), magnitudes])
