@@ -60,7 +60,7 @@ class Inference:
         principal: Principal,
         model: str,
         version: str | int | None,
-        method: str,
+        method: str | None,
         *,
         decode: Callable[[ResolvedVersion], Batch],
         timeout_s: float,
@@ -72,7 +72,7 @@ class Inference:
             principal: Who asks.
             model: Name of the caller's own, or an id.
             version: Number or alias; ``None`` for the alias ``production``.
-            method: One of ``METHODS`` that the version has.
+            method: One of ``METHODS`` that the version has; ``None`` for its main one.
             decode: Gives the validated rows, once the version is known; raises InvalidInput.
             timeout_s: Seconds within which the answer must be there.
 
@@ -99,7 +99,7 @@ class Inference:
             code = "internal"
             raise
         finally:
-            self._observe(resolved, method, rows, self._clock() - started, code)
+            self._observe(resolved, method or "", rows, self._clock() - started, code)
 
     async def resolve(
         self, principal: Principal, model: str, version: str | int | None
@@ -150,17 +150,20 @@ class Inference:
             observe(outcome)
 
 
-def _ready_method(resolved: ResolvedVersion, method: str) -> Method:
+def _ready_method(resolved: ResolvedVersion, method: str | None) -> Method:
     if resolved.status == "quarantined":
         raise ModelQuarantined(
             f"version {resolved.ref.version} of {resolved.model_name!r} crashed its process and is "
             "held back: upload a new version, or release this one",
             retry_after_s=_QUARANTINE_RETRY_S,
         )
-    for known in resolved.signature.methods:
+    methods = resolved.signature.methods
+    if method is None:
+        return "predict" if "predict" in methods else methods[0]
+    for known in methods:
         if method == known:
             return known
-    has = ", ".join(resolved.signature.methods)
+    has = ", ".join(methods)
     asked = repr(method) if method in METHODS else "that one"
     said = f"this model has the methods {has}; {asked} is not among them"
     fault = Fault(path="/method", code="unknown_method", message=said)

@@ -81,7 +81,7 @@ class Decoder:
         aligned, locate = self.shape.align(rows, path)
         return self.decode_columns(list(zip(*aligned, strict=True)), locate)
 
-    def decode_rows(self, rows: list[Row], locate: Locator) -> Batch:
+    def decode_rows(self, rows: Sequence[Row], locate: Locator) -> Batch:
         """A batch from rows that are known to be as wide as the model; raises InvalidInput."""
         if self._is_plain and (matrix := plain_matrix(rows)) is not None:
             return Batch(rows=len(rows), matrix=matrix)

@@ -6,7 +6,7 @@ A FastAPI route would cost about 150 µs more, a Request and a Response object a
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
@@ -14,8 +14,8 @@ from cluster.errors import InvalidInput, PlatformError
 from cluster.request_context import request_id_var
 from cluster.settings import Settings
 from serve_app.api.errors import error_response, status_of
-from serve_app.inference import Inference
 from serve_app.security.principals import Principal
+from serve_app.services import Services
 
 _WANTED = frozenset(
     {
@@ -31,64 +31,11 @@ _MOST_TIMEOUT_DIGITS = 9
 RawHeaders = list[tuple[bytes, bytes]]
 
 
-class Decision(Protocol):
-    """What the limiter says of a request it lets through."""
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """RateLimit-Policy and RateLimit."""
-        ...
-
-
-class Limits(Protocol):
-    """The limiter as these routes use it."""
-
-    async def check(self, caller: Principal, route_class: str, /) -> Decision:
-        """Let the request through or raise RateLimited."""
-        ...
-
-
-class Identities(Protocol):
-    """The identities as these routes use them."""
-
-    def find_cached(self, authorization: str | None, api_key: str | None) -> Principal | None:
-        """A principal that need not be looked up."""
-        ...
-
-    async def identify(self, authorization: str | None, api_key: str | None) -> Principal:
-        """The principal; raises NotAuthenticated."""
-        ...
-
-
-class PredictionServices(Protocol):
-    """The part of the services that these routes use."""
-
-    @property
-    def settings(self) -> Settings:
-        """The settings."""
-        ...
-
-    @property
-    def identities(self) -> Identities:
-        """Who calls."""
-        ...
-
-    @property
-    def limits(self) -> Limits:
-        """How often they may."""
-        ...
-
-    @property
-    def inference(self) -> Inference:
-        """The use case."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class Asked:
     """A request that was let in."""
 
-    services: PredictionServices
+    services: Services
     principal: Principal
     path_params: Mapping[str, str]
     headers: Mapping[bytes, bytes]
@@ -124,13 +71,15 @@ class PredictionRoute:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        limit_headers: Mapping[str, str] = {}
+        limit_headers: RawHeaders = []
         try:
-            services: PredictionServices = scope["app"].state.services
+            services: Services = scope["app"].state.services
             headers = {name: value for name, value in scope["headers"] if name in _WANTED}
             principal = await _identify(services, headers)
-            decision = await services.limits.check(principal, "predict")
-            limit_headers = decision.headers
+            decision = services.limits.try_take(principal, "predict")
+            if decision is None:
+                decision = await services.limits.check(principal, "predict")
+            limit_headers = decision.raw_headers
             asked = Asked(
                 services,
                 principal,
@@ -144,19 +93,16 @@ class PredictionRoute:
             if status_of(error, v2=self._is_v2) == _INTERNAL:
                 raise
             response = error_response(error, request_id_var.get(), v2=self._is_v2)
-            response.headers.update(limit_headers)
+            response.raw_headers.extend(limit_headers)
             await response(scope, receive, send)
             return
-        raw = [(b"content-length", b"%d" % len(answer.body)), *answer.headers]
-        raw += [
-            (name.lower().encode("latin-1"), value.encode("latin-1"))
-            for name, value in limit_headers.items()
-        ]
+        length = (b"content-length", b"%d" % len(answer.body))
+        raw = [length, *answer.headers, *limit_headers]
         await send({"type": "http.response.start", "status": 200, "headers": raw})
         await send({"type": "http.response.body", "body": answer.body})
 
 
-async def _identify(services: PredictionServices, headers: Mapping[bytes, bytes]) -> Principal:
+async def _identify(services: Services, headers: Mapping[bytes, bytes]) -> Principal:
     bearer, key = headers.get(b"authorization"), headers.get(b"x-api-key")
     authorization = None if bearer is None else bearer.decode("latin-1")
     api_key = None if key is None else key.decode("latin-1")
