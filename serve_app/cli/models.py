@@ -13,6 +13,7 @@ from rich.progress import open as open_with_progress
 
 from cluster.contracts import ArtifactFormat, JsonObject, VetReport, VetRequest
 from cluster.errors import PlatformError, UploadRefused
+from cluster.settings import Role, load_settings
 from serve_app.cli.client import ActAs, ApiClient
 from serve_app.cli.output import AsJson, emit, say, table
 
@@ -184,7 +185,7 @@ def _refusal(refusal: UploadRefused) -> JsonObject:
 
 async def _vet(content: bytes) -> VetReport:
     # Imported here: the sandbox brings scikit-learn, which no other command needs.
-    from deployments.intake.limits import Limits
+    from deployments.intake.operator_names import limits_of, read_extra_names
     from deployments.intake.sandbox import Sandbox
 
     request = VetRequest(
@@ -192,7 +193,8 @@ async def _vet(content: bytes) -> VetReport:
         size_bytes=len(content),
         allowed_formats=EVERY_FORMAT,
     )
-    sandbox = Sandbox(Limits(), frozenset(), 20)
+    settings = load_settings(Role.LOADER)
+    sandbox = Sandbox(limits_of(settings), read_extra_names(settings), lanes=1)
     sandbox.start()
     try:
         return await sandbox.vet(content, request)
