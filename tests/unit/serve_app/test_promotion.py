@@ -77,7 +77,9 @@ async def test_the_predictors_get_all_they_need() -> None:
 async def test_a_failure_keeps_its_class_and_says_what_did_not_happen() -> None:
     failure = ModelUnavailable("the store is away", retry_after_s=7)
 
-    with pytest.raises(ModelUnavailable, match="production was not moved.*store is away") as caught:
+    with pytest.raises(
+        ModelUnavailable, match=r"production was not moved.*store is away"
+    ) as caught:
         await warm(Predictors(failure), RECORD, timeout_s=5)
 
     assert caught.value.retry_after_s == 7
