@@ -15,7 +15,6 @@ from serve_app.cache import ValkeyCache
 from serve_app.coalescing import Coalescer
 from serve_app.inference import Inference
 from serve_app.lanes import CoalescerLimits
-from serve_app.lanes import CoalescerLimits
 from serve_app.model_lists import ModelLists
 from serve_app.observers import count_prediction, tally_into
 from serve_app.ports import Loaders, Predictors

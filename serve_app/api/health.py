@@ -47,20 +47,23 @@ def _services(request: Request) -> Services:
     return services
 
 
-@router.api_route("/health", methods=["GET", "HEAD"])
+@router.head("/health", include_in_schema=False)
+@router.get("/health")
 async def health(request: Request) -> JSONResponse:
     """Whether this process answers, and what it is."""
     settings = _services(request).settings
     return JSONResponse({"status": "ok", "service": settings.app_name, "version": settings.version})
 
 
-@router.api_route("/health/live", methods=["GET", "HEAD"])
+@router.head("/health/live", include_in_schema=False)
+@router.get("/health/live")
 async def live() -> JSONResponse:
     """Liveness: depends on nothing but the event loop."""
     return JSONResponse({"status": "ok"})
 
 
-@router.api_route("/health/ready", methods=["GET", "HEAD"])
+@router.head("/health/ready", include_in_schema=False)
+@router.get("/health/ready")
 async def ready(request: Request) -> JSONResponse:
     """200 when PostgreSQL and Valkey answer, else 503 with the reasons."""
     services = _services(request)
@@ -74,7 +77,8 @@ async def ready(request: Request) -> JSONResponse:
     return JSONResponse({"status": "ok"})
 
 
-@router.api_route("/health/detailed", methods=["GET", "HEAD"])
+@router.head("/health/detailed", include_in_schema=False)
+@router.get("/health/detailed")
 async def detailed(request: Request) -> JSONResponse:
     """Every dependency: 503 if one fails, 200 "degraded" while only the disk is short."""
     services = _services(request)

@@ -25,6 +25,9 @@ from serve_app.registry.tables import Change
 
 #: ``Session`` is what work is given; SQLAlchemy itself is imported in this package alone.
 __all__ = ["Database", "Session", "Written", "record_change"]
+#: ``Session`` too: what is above the registry names it in signatures and knows no SQLAlchemy.
+__all__ = ["Database", "Session", "Written", "record_change"]
+
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
