@@ -7,7 +7,7 @@ file of one's own.
 
 import warnings
 
-from cluster.contracts import ArtifactFormat, Signature, VetReport, VetRequest
+from cluster.contracts import ArtifactFormat, VetReport, VetRequest
 from cluster.errors import UploadRefused
 from deployments.engines.canary import canary_batch
 from deployments.engines.choose import choose_engines
@@ -17,8 +17,7 @@ from deployments.intake.examples import check_examples
 from deployments.intake.formats import detect
 from deployments.intake.libraries import library_versions
 from deployments.intake.limits import Limits
-from deployments.intake.reader import read_model
-from deployments.intake.versions import is_same_minor, warning_for
+from deployments.intake.reader import read_model_with_notes
 from deployments.signatures.derive import derive_signature
 
 
@@ -47,7 +46,8 @@ def _vet(
 ) -> VetReport:
     file_format = detect(content)
     _require_permitted(file_format, request.allowed_formats)
-    estimator = read_model(content, file_format, limits=limits, extra_names=extra_names)
+    reading = read_model_with_notes(content, file_format, limits=limits, extra_names=extra_names)
+    estimator = reading.estimator
     signature = derive_signature(estimator)
     probe = canary_batch(signature)
     choice = choose_engines(estimator, signature, probe)
@@ -63,7 +63,7 @@ def _vet(
         engine_notes=choice.notes,
         cost_per_row_s=choice.cost_per_row_s,
         memory_bytes=model.memory_bytes,
-        warnings=_warnings(signature),
+        warnings=reading.notes,
         canary=canary,
         libraries=library_versions(extra_names),
     )
@@ -79,8 +79,3 @@ def _require_permitted(file_format: ArtifactFormat, allowed: tuple[ArtifactForma
             reason="format",
             code="format_not_permitted",
         )
-
-
-def _warnings(signature: Signature) -> tuple[str, ...]:
-    version = signature.sklearn_version
-    return (warning_for(version),) if version and not is_same_minor(version) else ()

@@ -1,0 +1,1 @@
+def load_skops(*a): raise NotImplementedError

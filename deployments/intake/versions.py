@@ -1,0 +1,62 @@
+"""Which scikit-learn versions' models are taken: this minor, and the one before with a warning."""
+
+import re
+
+import sklearn
+
+from deployments.intake.refusals import refusal
+
+_VERSION = re.compile(r"(\d{1,3})\.(\d{1,3})(?:\.|$|rc|\.dev)")
+_IN_FILE = re.compile(rb"_sklearn_version[^0-9]{1,16}(\d{1,2}\.\d{1,2}(?:\.\d{1,2})?)")
+_SCAN_BYTES = 64 * 1024 * 1024
+
+
+def _minor(version: str) -> tuple[int, int] | None:
+    found = _VERSION.match(version)
+    return (int(found[1]), int(found[2])) if found else None
+
+
+def is_same_minor(version: str) -> bool:
+    """True where ``version`` differs from the installed scikit-learn by its patch at most."""
+    return _minor(version) == _minor(sklearn.__version__)
+
+
+def check_version(version: str) -> None:
+    """
+    Accept this minor version and the one before it.
+
+    Raises:
+        UploadRefused: code ``sklearn_version``, naming both.
+    """
+    found, ours = _minor(version), _minor(sklearn.__version__)
+    if found is not None and ours is not None and found[0] == ours[0]:
+        if ours[1] - 1 <= found[1] <= ours[1]:
+            return
+    raise other_version(version)
+
+
+def other_version(version: str) -> Exception:
+    """The refusal of a file from ``version``."""
+    return refusal(
+        f"gate2: the model was saved with scikit-learn {version[:20]}; this server has "
+        f"{sklearn.__version__} and takes models of the same or the previous minor version: "
+        f"fit it again with scikit-learn {'.'.join(sklearn.__version__.split('.')[:2])}",
+        gate="gate2",
+        reason="version",
+        code="sklearn_version",
+        name=f"scikit-learn {version[:20]}",
+    )
+
+
+def version_in(content: bytes) -> str | None:
+    """The version that the bytes mention, found without reading them; for messages only."""
+    found = _IN_FILE.search(content, 0, _SCAN_BYTES)
+    return found[1].decode("ascii") if found else None
+
+
+def warning_for(version: str) -> str:
+    """What the owner of a model from another minor version is told."""
+    return (
+        f"the model was saved with scikit-learn {version} and is served with "
+        f"{sklearn.__version__}: compare its predictions, or fit it again"
+    )
