@@ -15,7 +15,7 @@ class Resolver(Protocol):
     """The catalog as a prediction needs it."""
 
     async def resolve(
-        self, principal: Principal, model: str, version: str | int | None
+        self, principal: Principal, model: str, version: str | int | None, /
     ) -> ResolvedVersion:
         """The version that the name means to this caller; raises ModelNotFound."""
         ...
@@ -25,7 +25,7 @@ class ShortPath(Protocol):
     """Engines small and safe enough to answer in this process."""
 
     def find_engine(
-        self, resolved: ResolvedVersion, method: Method
+        self, resolved: ResolvedVersion, method: Method, /
     ) -> Callable[[Batch], NDArray[Any]] | None:
         """What answers without a hop, or ``None``."""
         ...
@@ -40,6 +40,7 @@ class ResultCache(Protocol):
         method: Method,
         batch: Batch,
         compute: Callable[[], Awaitable[NDArray[Any]]],
+        /,
     ) -> NDArray[Any]:
         """The kept answer to this very batch, or that of ``compute``."""
         ...
