@@ -1,0 +1,58 @@
+"""The order of replicas that every ingress computes alike."""
+
+from collections import Counter
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from deployments.router import ModelAffinityRouter, ranked
+
+pytestmark = pytest.mark.anyio
+REPLICAS = [f"replica-{n}" for n in range(4)]
+
+
+def test_the_order_does_not_depend_on_how_replicas_are_listed() -> None:
+    assert ranked("m/1", REPLICAS) == ranked("m/1", REPLICAS[::-1])
+
+
+def test_versions_spread_evenly() -> None:
+    first = Counter(ranked(f"m/{n}", REPLICAS)[0] for n in range(4000))
+
+    assert all(850 < count < 1150 for count in first.values())
+
+
+def test_a_lost_replica_moves_its_own_versions_alone() -> None:
+    for n in range(200):
+        before = ranked(f"m/{n}", REPLICAS)
+        after = ranked(f"m/{n}", [r for r in REPLICAS if r != "replica-2"])
+
+        assert after == [r for r in before if r != "replica-2"]
+
+
+def _replica(name: str) -> Any:
+    return SimpleNamespace(replica_id=SimpleNamespace(unique_id=name))
+
+
+def _request(affinity: str) -> Any:
+    return SimpleNamespace(metadata=SimpleNamespace(multiplexed_model_id=affinity))
+
+
+async def _groups(names: list[str], request: Any) -> list[list[str]]:
+    router = ModelAffinityRouter.__new__(ModelAffinityRouter)
+    replicas = [_replica(name) for name in names]
+    groups = await router.choose_replicas(replicas, request)
+    return [[replica.replica_id.unique_id for replica in group] for group in groups]
+
+
+async def test_a_full_first_choice_spills_to_the_next() -> None:
+    assert await _groups(REPLICAS, _request("m/1")) == [[r] for r in ranked("m/1", REPLICAS)]
+
+
+@pytest.mark.parametrize("request_", [None, _request("")])
+async def test_a_call_for_no_version_may_go_anywhere(request_: Any) -> None:
+    assert await _groups(REPLICAS, request_) == [REPLICAS]
+
+
+async def test_one_replica_takes_everything() -> None:
+    assert await _groups(["only"], _request("m/1")) == [["only"]]
