@@ -32,7 +32,7 @@ def build(args: DeployArgs) -> Application:
     predictor = (
         serve.deployment(Predictor, name="Predictor")
         .options(request_router_config=RequestRouterConfig(request_router_class=ROUTER))
-        .bind(loader, args)
+        .bind(loader, lanes=args.predictor_lanes, cache_bytes=args.predictor_cache_bytes)
     )
     front = serve.ingress()(Ingress)
     return serve.deployment(front, name="Ingress").bind(args, loader, predictor)
