@@ -37,10 +37,6 @@ class BatchPredictor(Protocol):
         ...
 
 
-def _two() -> int:
-    return 2
-
-
 class Coalescer:
     """Gathers requests into RPCs; one lane for each (version, method, column layout)."""
 
@@ -49,7 +45,7 @@ class Coalescer:
         predictor: BatchPredictor,
         *,
         limits: CoalescerLimits | None = None,
-        replicas: Callable[[], int] = _two,
+        replicas: Callable[[], int] = lambda: 2,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._predictor = predictor
@@ -103,6 +99,12 @@ class Coalescer:
     def calls_in_flight(self) -> int:
         """RPCs on their way."""
         return sum(lane.runners for lane in self._lanes.values())
+
+    @property
+    def queue_age_s(self) -> float:
+        """How long the request that waits longest has waited; 0 where none does."""
+        heads = [lane.queue[0].enqueued_at for lane in self._lanes.values() if lane.queue]
+        return self._clock() - min(heads) if heads else 0.0
 
     async def close(self) -> None:
         """Cancel what is in flight; callers see a cancellation."""

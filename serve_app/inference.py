@@ -5,6 +5,7 @@ resolve → permission → quarantine → method → decode → cost → cache �
 No HTTP here; each door decodes its own protocol in the ``decode`` it passes.
 """
 
+import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -64,6 +65,7 @@ class Inference:
         *,
         decode: Callable[[ResolvedVersion], Batch],
         timeout_s: float,
+        is_large: bool = False,
     ) -> Prediction:
         """
         The answer of the version that ``model`` and ``version`` name to this caller.
@@ -75,6 +77,7 @@ class Inference:
             method: One of ``METHODS`` that the version has; ``None`` for its main one.
             decode: Gives the validated rows, once the version is known; raises InvalidInput.
             timeout_s: Seconds within which the answer must be there.
+            is_large: Whether ``decode`` takes long enough to hold up other requests.
 
         Raises:
             PlatformError: NotPermitted, ModelNotFound, ModelQuarantined, InvalidInput, TooLarge,
@@ -86,7 +89,7 @@ class Inference:
         rows, code = 0, "ok"
         try:
             known = _ready_method(resolved, method)
-            batch = decode(resolved)
+            batch = await asyncio.to_thread(decode, resolved) if is_large else decode(resolved)
             rows = batch.rows
             left_s = timeout_s - (self._clock() - started)
             _refuse_too_dear(resolved, known, rows, timeout_s)
@@ -110,6 +113,7 @@ class Inference:
     def autoscaling_stats(self) -> dict[str, float]:
         """What waits and what travels, for the autoscaling policy."""
         return {
+            "queue_age_s": self._coalescer.queue_age_s,
             "queued_requests": float(self._coalescer.queued_requests),
             "calls_in_flight": float(self._coalescer.calls_in_flight),
         }

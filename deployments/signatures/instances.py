@@ -49,10 +49,7 @@ def decode_instances(
         InvalidInput: With up to 20 faults, each a JSON Pointer, a code and a sentence.
     """
     decoder = decoder_of(signature, bounds)
-    batch = decoder.decode(instances, max_rows=max_rows, path=path)
-    if reparse is not None and decoder.takes_numbers and _may_hide_integers(batch):
-        return decoder.decode(reparse(), max_rows=max_rows, path=path)
-    return batch
+    return decoder.decode(instances, max_rows=max_rows, path=path, reparse=reparse)
 
 
 class Decoder:
@@ -65,7 +62,6 @@ class Decoder:
         self.is_matrix = signature.container == "matrix"
         pick = matrix_column_of if self.is_matrix else column_of
         self.columns = [pick(feature, bounds.get(feature.name)) for feature in signature.features]
-        self.takes_numbers = any(f.type in {"number", "unknown"} for f in signature.features)
         self._is_plain = self.is_matrix and all(
             feature.type in {"number", "unknown"}
             and feature.categories is None
@@ -73,13 +69,23 @@ class Decoder:
             for feature in signature.features
         )
 
-    def decode(self, instances: object, *, max_rows: int, path: str) -> Batch:
+    def decode(
+        self,
+        instances: object,
+        *,
+        max_rows: int,
+        path: str,
+        reparse: Callable[[], object] | None = None,
+    ) -> Batch:
         """See ``decode_instances``."""
         rows = self.shape.count(instances, max_rows, path)
         if self._is_plain and (matrix := self._plain(rows)) is not None:
             return Batch(rows=len(rows), matrix=matrix)
         aligned, locate = self.shape.align(rows, path)
-        return self.decode_columns(list(zip(*aligned, strict=True)), locate)
+        batch = self.decode_columns(list(zip(*aligned, strict=True)), locate)
+        if reparse is not None and _may_hide_integers(batch):
+            return self.decode(reparse(), max_rows=max_rows, path=path)
+        return batch
 
     def decode_rows(self, rows: Sequence[Row], locate: Locator) -> Batch:
         """A batch from rows that are known to be as wide as the model; raises InvalidInput."""

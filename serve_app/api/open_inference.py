@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 
 import orjson
 from starlette.requests import Request
@@ -73,7 +74,8 @@ async def _model_ready(asked: Asked) -> Answer:
 
 
 async def _infer(asked: Asked) -> Answer:
-    request = parse_infer(asked.body, asked.headers.get(_HEADER_LENGTH))
+    header_length = asked.headers.get(_HEADER_LENGTH)
+    request = await asked.off_loop(partial(parse_infer, header_length=header_length), asked.body)
     predictions = await _predict(asked, request)
     response = encode_infer(predictions, request.id, asked.services.settings.max_response_size)
     if response.header_length is None:
@@ -120,6 +122,7 @@ async def _one(
             None if wanted is None else wanted[1].name,
             decode=decode,
             timeout_s=asked.timeout_s,
+            is_large=asked.is_large,
         )
     except InvalidInput as error:
         if wanted is None or error.public_code != "unknown_method":

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -46,7 +47,7 @@ class _Call:
 
 
 async def _predict(asked: Asked) -> Answer:
-    document = parse_object(asked.body)
+    document = await asked.off_loop(parse_object, asked.body)
     refuse_unknown(document, _MEMBERS)
     if "instances" not in document:
         raise member_fault("/instances", "missing_member", "is missing: a list of rows")
@@ -54,7 +55,7 @@ async def _predict(asked: Asked) -> Answer:
 
 
 async def _predict_older(asked: Asked) -> Answer:
-    document = parse_object(asked.body)
+    document = await asked.off_loop(parse_object, asked.body)
     refuse_unknown(document, _OLDER_MEMBERS)
     model = document.get("model_id")
     if not isinstance(model, str):
@@ -82,8 +83,10 @@ async def _answer(asked: Asked, call: _Call) -> Answer:
         call.method,
         decode=_decoder(asked, call),
         timeout_s=asked.timeout_s,
+        is_large=asked.is_large,
     )
-    return Answer(encode(prediction, asked.services.settings.max_response_size), JSON_HEADERS)
+    encoder = partial(encode, max_bytes=asked.services.settings.max_response_size)
+    return Answer(await asked.off_loop(encoder, prediction), JSON_HEADERS)
 
 
 def _decoder(asked: Asked, call: _Call) -> Callable[[ResolvedVersion], Batch]:

@@ -156,4 +156,8 @@ async def test_every_end_is_observed_once() -> None:
 async def test_what_waits_and_travels_is_told_for_autoscaling() -> None:
     through, _ = inference()
 
-    assert through.autoscaling_stats() == {"queued_requests": 0.0, "calls_in_flight": 0.0}
+    assert through.autoscaling_stats() == {
+        "queue_age_s": 0.0,
+        "queued_requests": 0.0,
+        "calls_in_flight": 0.0,
+    }
