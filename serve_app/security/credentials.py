@@ -36,7 +36,10 @@ def read_credential(authorization: str | None, api_key: str | None) -> Credentia
 
 def cache_key(authorization: str | None, api_key: str | None) -> bytes:
     """Digest of both headers as they are: what a cache may hold instead of a secret."""
-    text = f"{authorization}\n{api_key}"
+    # Marked, so that an absent header is not one that says "None"; none holds a line break.
+    first = "-" if authorization is None else f"+{authorization}"
+    second = "-" if api_key is None else f"+{api_key}"
+    text = f"{first}\n{second}"
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
 
 

@@ -26,8 +26,9 @@ class LocalAttempts:
             empty_at, failures = self._buckets.get(bucket, (now, 0))
             empty_at = max(empty_at, now) + self._interval_s(failures)
             charged[bucket] = (empty_at, failures + 1)
-            wait_s = max(wait_s, empty_at - now - WINDOW_S - 1e-6)
-        if wait_s > 0:
+            wait_s = max(wait_s, empty_at - now - WINDOW_S)
+        # Sums of intervals are not exact.
+        if wait_s > 1e-6:  # noqa: PLR2004 - as the comment says
             return wait_s
         for bucket, state in charged.items():
             # Written anew, so that the order of the dictionary is that of the last use.

@@ -16,7 +16,7 @@ class Scripts(Protocol):
     """Runs Lua where all replicas share it."""
 
     async def run(
-        self, script: str, keys: Sequence[str], arguments: Sequence[int | str]
+        self, script: str, keys: Sequence[str], arguments: Sequence[int | str], /
     ) -> list[int]:
         """
         The integers that the script returns.
