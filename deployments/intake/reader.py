@@ -69,9 +69,9 @@ def read_model_with_notes(
 ) -> Reading:
     """As ``read_model``, with the versions found and the notes for the owner."""
     reading = construct(content, format, limits=limits, extra_names=extra_names)
-    estimator, was_search = unwrap(reading.estimator)
+    estimator, was_search = _guarded(lambda: unwrap(reading.estimator), "gate3")
     if format != "onnx":
-        check_root(estimator)
+        _guarded(lambda: check_root(estimator), "gate3")
     notes = list(reading.notes)
     if was_search:
         notes.append("the search is served as its best_estimator_")
@@ -97,9 +97,7 @@ def construct(
         changed = _guarded(lambda: _check(root, grants, bounds), "gate3")
     except UploadRefused as error:
         raise _better(error, content, format) from error
-    return Reading(
-        estimator=root, versions=tuple(grants.versions), notes=_notes(grants, changed)
-    )
+    return Reading(estimator=root, versions=tuple(grants.versions), notes=_notes(grants, changed))
 
 
 def _load(content: bytes, format_: ArtifactFormat, grants: Grants, limits: Limits) -> Any:
