@@ -18,6 +18,7 @@ def compile_linear(estimator: Estimator) -> LinearHead | None:
     Which formula a classifier uses is told by which of the library's methods it inherited.
     """
     from sklearn.base import is_regressor
+    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
     from sklearn.linear_model import SGDRegressor
     from sklearn.linear_model._base import LinearClassifierMixin, LinearModel
 
@@ -27,6 +28,8 @@ def compile_linear(estimator: Estimator) -> LinearHead | None:
     if isinstance(estimator, (LinearModel, SGDRegressor)) and is_regressor(estimator):
         return _head(estimator, None, "none")
     scored = getattr(cls, "decision_function", None) is LinearClassifierMixin.decision_function
+    # Its own decision_function only documents the inherited one.
+    scored = scored or cls is LinearDiscriminantAnalysis
     plain = getattr(cls, "predict", None) is LinearClassifierMixin.predict
     if not scored or not (plain or _is_ridge(estimator)):
         return None
