@@ -8,7 +8,6 @@ its RPC returns, and a queue that ages opens a further RPC, up to the replica co
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 from cluster.contracts import (
     Batch,
@@ -26,15 +25,9 @@ from cluster.errors import (
     PredictionFailed,
 )
 from cluster.metrics import BATCH_ROWS
+from serve_app.batch_predictor import BatchPredictor
 from serve_app.lanes import CoalescerLimits, Lane, LaneKey, Pending, deliver, layout_of
-
-
-class BatchPredictor(Protocol):
-    """What answers a batch: the Predictors port, or the retries around it."""
-
-    async def predict(self, call: PredictCall) -> PredictReply:
-        """Answer one batch."""
-        ...
+from serve_app.row_costs import RowCosts
 
 
 class Coalescer:
@@ -55,6 +48,8 @@ class Coalescer:
         self._lanes: dict[LaneKey, Lane] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._queued_bytes = 0
+        self.costs = RowCosts()
+        """What the engines needed for the batches that came back."""
 
     async def predict(
         self,
@@ -233,6 +228,7 @@ class Coalescer:
         )
         reply = await self._predictor.predict(call)
         lane.note(requests=len(waiting), seconds=self._clock() - started)
+        self.costs.note(lane.version, lane.method, rows=batch.rows, seconds=reply.cost_s)
         if len(reply.values) != batch.rows:
             raise PlatformError("the model answered another number of rows than it was asked")
         return reply

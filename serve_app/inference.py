@@ -92,7 +92,7 @@ class Inference:
             batch = await asyncio.to_thread(decode, resolved) if is_large else decode(resolved)
             rows = batch.rows
             left_s = timeout_s - (self._clock() - started)
-            _refuse_too_dear(resolved, known, rows, timeout_s)
+            self._refuse_too_dear(resolved, known, rows, timeout_s)
             values = await self._values(resolved, known, batch, left_s)
             return Prediction(values=values, resolved=resolved, method=known)
         except PlatformError as error:
@@ -144,6 +144,23 @@ class Inference:
         )
         return reply.values
 
+    def _refuse_too_dear(
+        self, resolved: ResolvedVersion, method: str, rows: int, timeout_s: float
+    ) -> None:
+        if rows == 1:
+            return
+        fitting = self._coalescer.costs.most_rows(
+            resolved.ref,
+            method,
+            one_row_s=resolved.cost_per_row_s.get(method, 0.0),
+            within_s=_COST_SHARE * timeout_s,
+        )
+        if fitting is not None and rows > fitting:
+            raise TooLarge(
+                f"{rows} rows would take this model longer than half of the {timeout_s:g} s "
+                f"allowed: send at most {fitting} rows at a time"
+            )
+
     def _observe(
         self, resolved: ResolvedVersion, method: str, rows: int, seconds: float, code: str
     ) -> None:
@@ -172,14 +189,3 @@ def _ready_method(resolved: ResolvedVersion, method: str | None) -> Method:
     said = f"this model has the methods {has}; {asked} is not among them"
     fault = Fault(path="/method", code="unknown_method", message=said)
     raise InvalidInput(said, details=(fault,), code="unknown_method")
-
-
-def _refuse_too_dear(resolved: ResolvedVersion, method: str, rows: int, timeout_s: float) -> None:
-    cost_s = resolved.cost_per_row_s.get(method, 0.0)
-    if rows == 1 or cost_s * rows <= _COST_SHARE * timeout_s:
-        return
-    fitting = max(1, int(_COST_SHARE * timeout_s / cost_s))
-    raise TooLarge(
-        f"{rows} rows would take this model longer than half of the {timeout_s:g} s allowed: "
-        f"send at most {fitting} rows at a time"
-    )

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 
 from cluster.contracts import PredictCall, PredictReply
 from cluster.errors import DeadlineExceeded, PlatformError, ReplicaUnavailable
-from serve_app.coalescing import BatchPredictor
+from serve_app.batch_predictor import BatchPredictor
 
 MAX_TRIES = 3
 #: Tries of a version whose last death is charged to it: more would spread the damage.

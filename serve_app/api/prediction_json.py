@@ -27,8 +27,7 @@ def parse_object(body: bytes | bytearray | memoryview) -> JsonObject:
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        where = f"line {error.lineno}, column {error.colno}"
-        raise MalformedJson(f"the body is not JSON (at {where}): send a JSON object") from None
+        raise _malformed(bytes(body), error) from None
     if not isinstance(document, dict):
         raise InvalidInput("the body must be a JSON object")
     # Each member has a colon outside of strings: as many colons as members leave no room for one
@@ -83,6 +82,13 @@ def member_fault(path: str, code: str, message: str) -> InvalidInput:
     name = path.removeprefix("/")
     fault = Fault(path=path, code=code, message=message)
     return InvalidInput(f"{name} {message}", details=(fault,))
+
+
+def _malformed(body: bytes, error: orjson.JSONDecodeError) -> MalformedJson:
+    if b"NaN" in body or b"Infinity" in body:
+        return MalformedJson("NaN and Infinity are not JSON: send null for a missing value")
+    where = f"line {error.lineno}, column {error.colno}"
+    return MalformedJson(f"the body is not JSON (at {where}): send a JSON object")
 
 
 def _members(value: Any) -> int:
