@@ -91,9 +91,12 @@ class Platform:
         self.end_leftovers()
         require_free(platform_ports(self._given))
         self._note("starting")
-        self.start_databases()
-        self.start_head()
-        self.deploy()
+        self._start_databases()
+        # Ray takes seconds to come up and needs no schema: both at once.
+        self._launch_head()
+        self._migrate(self._settings)
+        self._await_head()
+        self._deploy()
         self._note("running")
 
     def end_leftovers(self) -> None:
@@ -105,30 +108,30 @@ class Platform:
             pids = ", ".join(str(process.pid) for process in survivors)
             raise RayFailed(f"processes of an earlier run cannot be ended (pid {pids})")
 
-    def start_databases(self) -> None:
-        """Start or adopt the embedded servers and bring the schema up to date."""
+    def _start_databases(self) -> None:
         if self.databases.embedded:
             self._say("starting " + " and ".join(map(_server_name, self.databases.embedded)))
         self._urls = self.databases.start()
         self._settings = with_urls(self._given, self._urls)
-        self._migrate(self._settings)
 
-    def start_head(self) -> None:
-        """Start Ray and wait until its dashboard answers for Serve."""
+    def _launch_head(self) -> None:
         self._say("starting Ray")
         secrets = hand_over(self._home, self._settings, os.environ, urls=self._urls)
         self.head = self._new_head(secrets)
         self.head.start()
         self._note("starting")
         self._api = ServeApi(self.dashboard_url, read_token(secrets.ray_token))
+
+    def _await_head(self) -> None:
+        """Return once the dashboard answers for Serve."""
         deadline = time.monotonic() + HEAD_TIMEOUT_S
-        while not self._api.is_ready():
+        while self._api is None or not self._api.is_ready():
             self._require_head()
             if time.monotonic() > deadline:
-                raise RayFailed(f"Ray's dashboard does not answer: read {self.head.log}")
+                raise RayFailed(f"Ray's dashboard does not answer: read {self._home}/logs/ray.log")
             time.sleep(POLL_INTERVAL_S)
 
-    def deploy(self) -> None:
+    def _deploy(self) -> None:
         """Hand the application to Serve, again if need be, and wait until it answers."""
         if self._api is None:
             raise RayFailed("Ray is not started")
@@ -147,8 +150,9 @@ class Platform:
         self._note("starting")
         if self.head is not None:
             self.head.stop()
-        self.start_head()
-        self.deploy()
+        self._launch_head()
+        self._await_head()
+        self._deploy()
         self._note("running")
 
     def revive_databases(self) -> bool:

@@ -103,7 +103,7 @@ def holder(port: int) -> str:
             break
         with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
             command = " ".join(psutil.Process(connection.pid).cmdline())
-            return f"pid {connection.pid} ({command[:160]})"
+            return f"pid {connection.pid} ({command[:80]})"
     return "another user's process"
 
 

@@ -89,7 +89,9 @@ def processes_where(matches: Callable[[psutil.Process], bool]) -> Iterator[psuti
         try:
             if is_alive(process) and matches(process):
                 yield process
-        except (psutil.NoSuchProcess, psutil.AccessDenied):
+        except (psutil.NoSuchProcess, psutil.AccessDenied, ProcessLookupError, PermissionError):
+            continue
+        except FileNotFoundError:  # its /proc entry went away between two looks
             continue
 
 

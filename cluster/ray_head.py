@@ -209,7 +209,13 @@ def _works_for(process: psutil.Process, temporary: Path) -> bool:
         return told
     if told:
         return any("/ray/" in word or word.endswith("/bin/ray") for word in words)
-    # A worker renames itself; where its output goes stays.
-    if words[0].startswith(("ray::", "ray-dashboard")):
-        return str(Path(f"/proc/{process.pid}/fd/1").readlink()).startswith(f"{temporary}/")
+    # A worker renames itself; the logs that it holds open stay.
+    return words[0].startswith(("ray::", "ray-dashboard")) and _holds_file_of(process, temporary)
+
+
+def _holds_file_of(process: psutil.Process, directory: Path) -> bool:
+    for descriptor in Path(f"/proc/{process.pid}/fd").iterdir():
+        with contextlib.suppress(OSError):  # closed since it was listed
+            if str(descriptor.readlink()).startswith(f"{directory}/"):
+                return True
     return False

@@ -28,6 +28,13 @@ class ApplicationStatus:
     message: str
     #: Deployment to its status.
     deployments: dict[str, str]
+    #: Deployment to what Serve says of it, where it says something.
+    notes: dict[str, str]
+
+    def describe(self) -> str:
+        """The status with what Serve says of the application and of each deployment."""
+        notes = [self.message, *(f"{name}: {note}" for name, note in self.notes.items())]
+        return " ".join([self.status, *filter(None, notes)])
 
 
 class ServeApi:
@@ -69,6 +76,11 @@ class ServeApi:
                     deployment: str(found["status"])
                     for deployment, found in details.get("deployments", {}).items()
                 },
+                notes={
+                    deployment: str(found["message"])
+                    for deployment, found in details.get("deployments", {}).items()
+                    if found.get("message")
+                },
             )
             for name, details in self.instance().get("applications", {}).items()
         }
@@ -109,7 +121,7 @@ class ServeApi:
                     return
                 if found.status == "DEPLOY_FAILED":
                     raise DeployFailed(f"{name} cannot be deployed: {found.message}")
-                status = f"{found.status} {found.message}".strip()
+                status = found.describe()
             time.sleep(POLL_INTERVAL_S)
         raise DeployFailed(f"{name} does not run after {timeout_s:.0f} s: {status}")
 
