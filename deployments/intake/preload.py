@@ -10,6 +10,7 @@ import importlib
 import logging
 import pickle
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
@@ -31,13 +32,18 @@ _LATE = (
     "skops.io",
     "zipfile",
 )
+_OURS = ("engines", "intake", "signatures")
+#: Programs and their parts, and the parent's side.
+_LEFT_OUT = frozenset(
+    {"__init__", "zygote", "zygote_client", "sandbox", "derive_globals", "derivation"}
+)
 logger = logging.getLogger(__name__)
 
 
 def preload(extra_names: frozenset[str]) -> None:
     """Return once a child will find everything in memory; takes some seconds."""
     modules = {module for module, _ in derived_kinds()} | set(reviewed.REFERENCES)
-    for module in sorted(modules | set(_LATE)):
+    for module in sorted(modules | set(_LATE) | _our_own()):
         importlib.import_module(module)
     for name in sorted(extra_names):
         _import_operators_own(name)
@@ -59,6 +65,17 @@ def rehearse() -> None:
             examples=examples,
         )
         vet(content, request)
+
+
+def _our_own() -> set[str]:
+    """Everything of ours that may run in a child, its lazily imported readers among them."""
+    root = Path(__file__).resolve().parents[1]
+    return {
+        ".".join((root.name, *path.relative_to(root).with_suffix("").parts))
+        for package in _OURS
+        for path in (root / package).rglob("*.py")
+        if not _LEFT_OUT.intersection(path.with_suffix("").parts)
+    }
 
 
 def _import_operators_own(name: str) -> None:
