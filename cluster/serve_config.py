@@ -49,10 +49,10 @@ def read_config(path: Path) -> dict[str, Any]:
         config = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError) as error:
         raise ConfigUnusable(f"{path} cannot be read: {error}") from error
-    names = {app.get("name") for app in (config or {}).get("applications", [])}
-    if APPLICATION not in names:
-        raise ConfigUnusable(f"{path} has no application named {APPLICATION}")
-    return dict(config)
+    if not isinstance(config, dict) or not isinstance(config.get("applications"), list):
+        raise ConfigUnusable(f"{path} has no list of applications")
+    own_application(config)
+    return config
 
 
 def rendered(
@@ -77,7 +77,7 @@ def rendered(
 def own_application(config: dict[str, Any]) -> dict[str, Any]:
     """Our entry among the config's applications; a part of ``config``, not a copy."""
     for application in config["applications"]:
-        if application["name"] == APPLICATION:
+        if dict_of(application).get("name") == APPLICATION:
             return dict_of(application)
     raise ConfigUnusable(f"the config has no application named {APPLICATION}")
 
