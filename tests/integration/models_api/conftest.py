@@ -124,20 +124,27 @@ class House:
 
     async def user(self, email: str, role: str = "publisher") -> httpx.AsyncClient:
         """A client signed in as a new user."""
+        return await signed_in(self.services, self.transport, email, role)
 
-        def make(session: Session) -> str:
-            account = users.create_user(session, email=email, password_hash="x", role=role)
-            opened = open_session(
-                session, account.id, session_epoch=0, lifetime_s=600, now=datetime.now(UTC)
-            )
-            return self.services.tokens.access(account.id, opened.family_id, 0)
 
-        token = (await self.services.database.write(make)).value
-        return httpx.AsyncClient(
-            transport=self.transport,
-            base_url="http://testserver",
-            headers={"Authorization": f"Bearer {token}"},
+async def signed_in(
+    services: Services, transport: httpx.ASGITransport, email: str, role: str
+) -> httpx.AsyncClient:
+    """A client with a session of a new user, which takes no password hash to make."""
+
+    def make(session: Session) -> str:
+        account = users.create_user(session, email=email, password_hash="x", role=role)
+        opened = open_session(
+            session, account.id, session_epoch=0, lifetime_s=600, now=datetime.now(UTC)
         )
+        return services.tokens.access(account.id, opened.family_id, 0)
+
+    token = (await services.database.write(make)).value
+    return httpx.AsyncClient(
+        transport=transport,
+        base_url="http://testserver",
+        headers={"Authorization": f"Bearer {token}"},
+    )
 
 
 @pytest.fixture
