@@ -14,7 +14,7 @@ from typing import Protocol
 
 from cluster.errors import PlatformError, RegistryUnavailable
 from serve_app.registry.database import Database
-from serve_app.registry.follower_rows import BATCH, Poll, depart, is_applied_everywhere, poll
+from serve_app.registry.follower_rows import BATCH, Poll, depart, poll, slowest_applied
 from serve_app.registry.pruning import KEPT_CHANGES, prune
 
 logger = logging.getLogger(__name__)
@@ -78,6 +78,7 @@ class ChangeFollower:
         self._turn = asyncio.Condition()
         self._prune_at = 0.0
         self._read_at = clock()
+        self._look: asyncio.Task[int | None] | None = None
         self.live_until = float("-inf")
         """Clock reading until which this replica may trust what it has cached."""
 
@@ -129,6 +130,7 @@ class ChangeFollower:
         written = await self._database.write(
             lambda session: poll(session, self._replica_id, self._applied),
             timeout_s=POLL_TIMEOUT_S,
+            is_urgent=True,
         )
         was_applied = self._applied
         self._apply(written.value, is_gap=asked_at - self._read_at > LONGEST_GAP_S)
@@ -137,6 +139,7 @@ class ChangeFollower:
             await self._database.write(
                 lambda session: poll(session, self._replica_id, self._applied, is_only_saying=True),
                 timeout_s=POLL_TIMEOUT_S,
+                is_urgent=True,
             )
         # Counted from the question: an answer that took long is that much older.
         self.live_until = asked_at + LIVE_S
@@ -160,15 +163,26 @@ class ChangeFollower:
             return self._unsettled(sequence)
         while True:
             try:
-                if await self._database.read(
-                    lambda session: is_applied_everywhere(session, sequence, LIVE_S)
-                ):
+                if await self._is_applied_everywhere(sequence):
                     return True
             except RegistryUnavailable:
                 return self._unsettled(sequence)
             if self._clock() >= deadline:
                 return self._unsettled(sequence)
             await self._sleep(SETTLE_STEP_S)
+
+    async def _is_applied_everywhere(self, sequence: int) -> bool:
+        # Shared by all who settle now: a look begun before a commit cannot show its sequence.
+        if self._look is None or self._look.done():
+            self._look = asyncio.create_task(
+                self._database.read(
+                    lambda session: slowest_applied(session, LIVE_S),
+                    timeout_s=POLL_TIMEOUT_S,
+                    is_urgent=True,
+                )
+            )
+        slowest = await asyncio.shield(self._look)
+        return slowest is None or slowest >= sequence
 
     async def _is_applied_here(self, sequence: int, timeout_s: float) -> bool:
         if not self._tasks:

@@ -63,7 +63,7 @@ class Connections:
         self._name = application_name[:MAX_NAME_LENGTH]
         self._lock = threading.Lock()
         self._engine: Engine | None = None
-        self._slots = threading.BoundedSemaphore(1)
+        self._slots = {False: threading.BoundedSemaphore(1), True: threading.BoundedSemaphore(1)}
 
     def engine(self) -> Engine:
         """
@@ -79,16 +79,16 @@ class Connections:
         return self._engine
 
     @contextmanager
-    def slot(self) -> Iterator[Engine]:
+    def slot(self, *, is_urgent: bool = False) -> Iterator[Engine]:
         """
-        The engine and the right to one of its connections.
+        The engine and the right to one of its connections; one is kept for what is urgent.
 
         Raises:
             sqlalchemy.exc.TimeoutError: If every connection stayed busy for ``timeout_s``.
             sqlalchemy.exc.OperationalError: As ``engine`` does.
         """
         engine = self.engine()
-        slots = self._slots
+        slots = self._slots[is_urgent]
         if not slots.acquire(timeout=self._limits.timeout_s):
             raise exc.TimeoutError(f"all connections busy for {self._limits.timeout_s} s")
         try:
@@ -112,11 +112,12 @@ class Connections:
             ).scalar_one()
         size, overflow = share(self._limits, maximum)
         self._log_share(size, overflow, maximum)
-        self._slots = threading.BoundedSemaphore(size + overflow)
+        ordinary = max(1, size + overflow - 1)
+        self._slots[False] = threading.BoundedSemaphore(ordinary)
         engine = create_engine(
             self._url,
             pool_size=size,
-            max_overflow=overflow,
+            max_overflow=ordinary + 1 - size,
             pool_timeout=self._limits.timeout_s,
             pool_recycle=self._limits.recycle_s,
             pool_pre_ping=True,

@@ -11,9 +11,9 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Generic, Self, TypeVar
+from typing import Self, TypeVar
 
-from sqlalchemy import exc, insert, text
+from sqlalchemy import exc, text
 from sqlalchemy.orm import Session
 
 from cluster.errors import InsecureSettings, Overloaded
@@ -21,7 +21,7 @@ from cluster.settings import Settings
 from serve_app.registry.circuit import Circuit
 from serve_app.registry.connections import Connections, PoolLimits
 from serve_app.registry.refusals import describe, is_connection_failure, translate, unavailable
-from serve_app.registry.tables import Change
+from serve_app.registry.transactions import Written, record_change, run_read, run_write
 
 #: ``Session`` is what work is given; SQLAlchemy itself is imported in this package alone.
 __all__ = ["Database", "Session", "Written", "record_change"]
@@ -31,8 +31,6 @@ __all__ = ["Database", "Session", "Written", "record_change"]
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
-#: Key of the advisory lock under which changes are numbered; any constant that is ours.
-CHANGES_LOCK = 0x736C6970_0001
 #: Seconds after which a caller is told that the registry does not answer; above the server's own
 #: statement timeout, so that it fires only when the server itself is stuck.
 ANSWER_TIMEOUT_S = 15.0
@@ -40,31 +38,11 @@ ANSWER_TIMEOUT_S = 15.0
 WAITING_PER_THREAD = 20
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Written(Generic[T]):
-    """What a write returned, and the sequence to settle on; ``None`` if it announced nothing."""
-
-    value: T
-    sequence: int | None
-
-
 @dataclass(slots=True)
 class _Started:
     """Set by the thread once the work has its connection, so that queueing is not a fault."""
 
     value: bool = False
-
-
-def record_change(session: Session, kind: str, subject: object) -> None:
-    """
-    Announce, with this transaction's commit, that something changed; once each.
-
-    Args:
-        session: The session of a ``Database.write``.
-        kind: model, user, key or limits.
-        subject: Id of what changed.
-    """
-    session.info.setdefault("changes", {})[kind, str(subject)] = None
 
 
 class Database:
@@ -81,6 +59,8 @@ class Database:
         self._circuit = circuit or Circuit()
         self._threads = threads
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="registry")
+        # Following changes must not queue behind what causes them: writers wait for it.
+        self._urgent = ThreadPoolExecutor(1, thread_name_prefix="registry-urgent")
         self._pending = 0
 
     @classmethod
@@ -128,17 +108,34 @@ class Database:
         """False between a connection failure and the next success."""
         return self._circuit.is_closed
 
-    async def read(self, work: Callable[[Session], T], *, timeout_s: float = ANSWER_TIMEOUT_S) -> T:
+    async def read(
+        self,
+        work: Callable[[Session], T],
+        *,
+        timeout_s: float = ANSWER_TIMEOUT_S,
+        is_urgent: bool = False,
+    ) -> T:
         """
         What ``work`` returns, run in one read-only transaction in a pool thread.
+
+        Args:
+            work: Called with a session of its own; what it returns must not need that any more.
+            timeout_s: Seconds to wait for an answer.
+            is_urgent: Takes the one thread and connection kept for following changes.
 
         Raises:
             RegistryUnavailable: If PostgreSQL is away, stuck or out of connections.
         """
-        return await self._call(lambda session: _read(session, work), timeout_s)
+        return await self._call(
+            lambda session: run_read(session, work), timeout_s, is_urgent=is_urgent
+        )
 
     async def write(
-        self, work: Callable[[Session], T], *, timeout_s: float = ANSWER_TIMEOUT_S
+        self,
+        work: Callable[[Session], T],
+        *,
+        timeout_s: float = ANSWER_TIMEOUT_S,
+        is_urgent: bool = False,
     ) -> Written[T]:
         """
         What ``work`` returns, committed, and the sequence of its changes.
@@ -147,7 +144,9 @@ class Database:
             RegistryUnavailable: As for ``read``; after a timeout the write may still be made.
             Conflict: If a constraint refused it and ``work`` did not say so itself.
         """
-        return await self._call(lambda session: _write(session, work), timeout_s)
+        return await self._call(
+            lambda session: run_write(session, work), timeout_s, is_urgent=is_urgent
+        )
 
     async def ping(self) -> float:
         """Milliseconds of one round trip, thread hop included; raises as ``read`` does."""
@@ -158,17 +157,19 @@ class Database:
     async def close(self) -> None:
         """Close the connections; calls in flight finish first."""
         self._executor.shutdown(wait=False, cancel_futures=True)
+        self._urgent.shutdown(wait=False, cancel_futures=True)
         self._connections.discard()
 
-    async def _call(self, work: Callable[[Session], T], timeout_s: float) -> T:
+    async def _call(self, work: Callable[[Session], T], timeout_s: float, *, is_urgent: bool) -> T:
         if self._circuit.is_open:
             self._refuse()
-        if self._pending >= self._threads * WAITING_PER_THREAD:
+        if not is_urgent and self._pending >= self._threads * WAITING_PER_THREAD:
             raise Overloaded("too many requests wait for the registry: try again", retry_after_s=1)
         self._pending += 1
         started = _Started()
+        executor = self._urgent if is_urgent else self._executor
         future = asyncio.get_running_loop().run_in_executor(
-            self._executor, self._guarded, work, started
+            executor, lambda: self._guarded(work, started, is_urgent=is_urgent)
         )
         future.add_done_callback(self._on_done)
         done, _ = await asyncio.wait({future}, timeout=timeout_s)
@@ -184,11 +185,11 @@ class Database:
             # Asked for, so that an answer nobody waits for any more is not reported as lost.
             future.exception()
 
-    def _guarded(self, work: Callable[[Session], T], started: _Started) -> T:
+    def _guarded(self, work: Callable[[Session], T], started: _Started, *, is_urgent: bool) -> T:
         if not self._circuit.admit():
             self._refuse()
         try:
-            with self._connections.slot() as engine:
+            with self._connections.slot(is_urgent=is_urgent) as engine:
                 started.value = True
                 with Session(engine, expire_on_commit=False) as session:
                     result = work(session)
@@ -216,27 +217,3 @@ class Database:
 
     def _refuse(self) -> None:
         raise unavailable("the registry cannot be reached now: try again", reason="circuit")
-
-
-def _read(session: Session, work: Callable[[Session], T]) -> T:
-    session.connection(execution_options={"postgresql_readonly": True})
-    return work(session)
-
-
-def _write(session: Session, work: Callable[[Session], T]) -> Written[T]:
-    value = work(session)
-    sequence = _announce(session)
-    session.commit()
-    return Written(value=value, sequence=sequence)
-
-
-def _announce(session: Session) -> int | None:
-    changes = session.info.get("changes")
-    if not changes:
-        return None
-    session.flush()
-    # Numbered under a lock that the commit releases: sequences become visible in their order, so
-    # a follower that has seen one has seen all before it.
-    session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": CHANGES_LOCK})
-    rows = [{"kind": kind, "subject": subject} for kind, subject in changes]
-    return max(session.scalars(insert(Change).returning(Change.sequence), rows))

@@ -60,13 +60,13 @@ def poll(
     return _quiet(session, applied)
 
 
-def is_applied_everywhere(session: Session, sequence: int, live_s: float) -> bool:
-    """Whether every follower seen within ``live_s`` seconds has applied ``sequence``."""
-    behind = select(Follower.replica_id).where(
-        Follower.applied_sequence < sequence,
-        Follower.seen_at > func.clock_timestamp() - timedelta(seconds=live_s),
+def slowest_applied(session: Session, live_s: float) -> int | None:
+    """What every follower seen within ``live_s`` seconds has applied; None if there is none."""
+    return session.scalar(
+        select(func.min(Follower.applied_sequence)).where(
+            Follower.seen_at > func.clock_timestamp() - timedelta(seconds=live_s)
+        )
     )
-    return session.scalar(behind.limit(1)) is None
 
 
 def depart(session: Session, replica_id: str) -> None:

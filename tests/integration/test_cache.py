@@ -72,7 +72,15 @@ async def test_a_server_that_is_away_is_a_miss_and_then_not_asked() -> None:
 
 
 async def test_a_server_that_hangs_costs_the_budget_once() -> None:
-    server = await asyncio.start_server(lambda *_: asyncio.Event().wait(), "127.0.0.1", 0)
+    gone = asyncio.Event()
+
+    async def swallow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+        await writer.wait_closed()
+        gone.set()
+
+    server = await asyncio.start_server(swallow, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     cache = ValkeyCache(f"redis://127.0.0.1:{port}/0", "p:")
 
@@ -83,6 +91,7 @@ async def test_a_server_that_hangs_costs_the_budget_once() -> None:
     assert answers == [None] * 50
     assert elapsed_s < 1.0
     await cache.close()
+    await gone.wait()
     server.close()
 
 

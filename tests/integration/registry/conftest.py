@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -18,7 +18,7 @@ from serve_app.registry.database import Database
 from serve_app.registry.models import create_model_with_version
 from serve_app.registry.quotas import Quota
 from serve_app.registry.records import NewVersion, UploadRecord
-from serve_app.registry.tables import Follower, User
+from serve_app.registry.tables import Change, Follower, User
 from serve_app.security.principals import Principal
 
 PLENTY = Quota(max_models=1000, max_bytes=10**9)
@@ -52,8 +52,9 @@ async def database(database_url: str) -> AsyncIterator[Database]:
 
 @pytest.fixture
 async def no_other_follower(database: Database) -> None:
-    """Followers of earlier tests, which would be waited for, are gone."""
+    """Followers of earlier tests, which would be waited for, are gone, and what they followed."""
     await database.write(lambda session: session.execute(delete(Follower)))
+    await database.write(lambda session: session.execute(delete(Change)))
 
 
 @pytest.fixture
@@ -154,6 +155,7 @@ class Line:
     is_cut: bool = False
     is_stuck: bool = False
     writers: list[asyncio.StreamWriter] = field(default_factory=list)
+    tasks: set["asyncio.Task[None] | None"] = field(default_factory=set)
 
     def cut(self) -> None:
         """Drop every connection and refuse new ones."""
@@ -174,23 +176,25 @@ async def line(database_url: str) -> AsyncIterator[Line]:
     line = Line(url="")
 
     async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while data := await reader.read(65536):
-            if line.is_stuck:
-                continue
-            writer.write(data)
-            await writer.drain()
+        with suppress(ConnectionError):
+            while data := await reader.read(65536):
+                if line.is_stuck:
+                    continue
+                writer.write(data)
+                await writer.drain()
         writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         line.accepted += 1
+        line.tasks.add(asyncio.current_task())
         if line.is_cut:
             writer.close()
             return
         far_reader, far_writer = await asyncio.open_connection(target.host, target.port)
         line.writers += [writer, far_writer]
-        await asyncio.gather(
-            carry(reader, far_writer), carry(far_reader, writer), return_exceptions=True
-        )
+        await asyncio.gather(carry(reader, far_writer), carry(far_reader, writer))
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
@@ -198,6 +202,7 @@ async def line(database_url: str) -> AsyncIterator[Line]:
     yield line
     line.cut()
     server.close()
+    await asyncio.gather(*(task for task in line.tasks if task is not None))
 
 
 async def until(is_so: Callable[[], bool], *, within_s: float = 10.0) -> None:

@@ -327,8 +327,10 @@ class SlowDatabase(Database):
         self.has_read = asyncio.Event()
         self.may_answer = asyncio.Event()
 
-    async def read(self, work: Callable[[Session], T], *, timeout_s: float = 15.0) -> T:
-        answer = await self._real.read(work, timeout_s=timeout_s)
+    async def read(
+        self, work: Callable[[Session], T], *, timeout_s: float = 15.0, is_urgent: bool = False
+    ) -> T:
+        answer = await self._real.read(work, timeout_s=timeout_s, is_urgent=is_urgent)
         self.has_read.set()
         await self.may_answer.wait()
         return answer

@@ -65,7 +65,9 @@ async def test_concurrent_writers_never_outrun_a_follower(database: Database, se
     seen.clear()
 
     def work(session: Session, number: int) -> None:
-        record_change(session, "model", f"{seed}/{number}")
+        # Many, so that numbering them takes long enough to be overtaken.
+        for part in range(10):
+            record_change(session, "model", f"{seed}/{number}/{part}")
         session.execute(text("SELECT pg_sleep(:s)"), {"s": pauses_s[number]})
 
     async def follow(writers: "asyncio.Task[object]") -> None:

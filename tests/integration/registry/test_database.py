@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -121,6 +122,29 @@ async def test_a_burst_holds_no_more_connections_than_the_pool(database_url: str
 
     await database.close()
     assert max(held) <= 3
+
+
+async def test_what_is_urgent_does_not_queue_behind_the_rest(database_url: str) -> None:
+    database = Database.from_url(database_url, SMALL)
+    lock = text("SELECT pg_advisory_xact_lock(4711)")
+    holder = Database.from_url(database_url, SMALL, application_name="holder")
+    may_end = threading.Event()
+
+    def hold(session: Session) -> None:
+        session.execute(lock)
+        may_end.wait(10)
+
+    holding = asyncio.create_task(holder.read(hold))
+    waiting = [asyncio.create_task(database.read(lambda s: s.execute(lock))) for _ in range(12)]
+
+    answer = await database.read(lambda s: s.scalar(text("SELECT 1")), is_urgent=True)
+    done_early = sum(task.done() for task in waiting)
+    may_end.set()
+    await asyncio.gather(holding, *waiting)
+    assert answer == 1
+    assert done_early < len(waiting)
+    await database.close()
+    await holder.close()
 
 
 async def test_the_pool_is_lowered_to_the_replicas_share(
