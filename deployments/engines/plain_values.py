@@ -33,6 +33,9 @@ def plain_values(method: str, raw: Any, rows: int) -> Values:
         if parts and all(part.ndim == 2 and len(part) == rows for part in parts):  # noqa: PLR2004
             return rows_of_lists([part.astype(np.float64) for part in parts])
     values = _dense(raw)
+    if rows == 1 and values.ndim == 1 and values.size > 1:
+        # SparsePCA and others lose the row's axis when there is but one row.
+        values = values.reshape(1, -1)
     if values.ndim < 1 or len(values) != rows or values.dtype.kind not in "biufOUSMm":
         raise PredictionFailed(
             f"the model's {method} answers {values.dtype} of shape {values.shape} for {rows} rows; "

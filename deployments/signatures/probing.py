@@ -33,7 +33,7 @@ class Prober:
     def __init__(self, estimator: Estimator, method: Method) -> None:
         self._estimator = estimator
         self._method = method
-        #: What the library said last, for the owner's log.
+        #: What the library said to the first refused row, for the owner's log.
         self.library_text = ""
 
     def accepts(self, signature: Signature, batch: Batch) -> bool:
@@ -41,7 +41,8 @@ class Prober:
         try:
             call_estimator(self._estimator, signature, self._method, batch)
         except PlatformError as exc:
-            self.library_text = str(exc.context.get("library_text", exc))
+            said = str(exc.context.get("library_text", exc))
+            self.library_text = self.library_text or said
             return False
         return True
 

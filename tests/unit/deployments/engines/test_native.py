@@ -87,6 +87,10 @@ def test_answers_are_dense_and_of_four_dtypes(raw: Any, expected: Any, dtype: An
     assert values.dtype == dtype
 
 
+def test_a_single_row_that_lost_its_axis_gets_it_back() -> None:
+    assert plain_values("transform", np.array([1.0, 2.0, 3.0]), 1).tolist() == [[1.0, 2.0, 3.0]]
+
+
 @pytest.mark.parametrize("raw", [np.zeros(3), np.float64(1.0), np.zeros(2, dtype=complex), None])
 def test_answers_of_another_shape_are_the_models_failure(raw: Any) -> None:
     with pytest.raises(PredictionFailed):
