@@ -32,7 +32,7 @@ T = TypeVar("T")
 @pytest.fixture
 async def follower(database: Database) -> ChangeFollower:
     """A follower that moves when the test says so."""
-    follower = ChangeFollower(database, "catalog")
+    follower = ChangeFollower(database, "catalog", clock=lambda: 0.0)
     await follower.advance()
     return follower
 
@@ -40,7 +40,7 @@ async def follower(database: Database) -> ChangeFollower:
 @pytest.fixture
 def catalog(database: Database, follower: ChangeFollower) -> Catalog:
     """A catalog that trusts what it knows."""
-    return Catalog(database, follower)
+    return Catalog(database, follower, clock=lambda: 0.0)
 
 
 async def _add(
@@ -303,7 +303,7 @@ async def test_a_fill_that_a_change_overtook_is_not_kept(
     await make_model(owner)
     await _add(database, owner, vetted(b"two"), plenty)
     slow = SlowDatabase(database)
-    catalog = Catalog(slow, follower)
+    catalog = Catalog(slow, follower, clock=lambda: 0.0)
 
     early = asyncio.create_task(catalog.resolve(owner, "iris"))
     await slow.has_read.wait()
@@ -385,7 +385,7 @@ async def test_the_cache_is_bounded(
     database: Database, follower: ChangeFollower, make_user: MakeUser, make_model: MakeModel
 ) -> None:
     owner = await make_user()
-    catalog = Catalog(database, follower, max_entries=3)
+    catalog = Catalog(database, follower, max_entries=3, clock=lambda: 0.0)
     names = [f"m{number}" for number in range(6)]
     for name in names:
         await make_model(owner, name)
@@ -432,7 +432,7 @@ async def test_no_reader_sees_an_older_version_after_a_settled_move(
             )
         )
         if dice.random() < 0.8:
-            assert await follower.settle(written.sequence)
+            assert await follower.settle(written.sequence, 30)
             settled = number
     is_over = True
     counts = await asyncio.gather(*readers)
