@@ -94,6 +94,7 @@ class Grants:
         from deployments.intake.constructors.registry import (  # noqa: PLC0415 - it imports us
             CALLABLE_TYPES,
             CONSTRUCTORS,
+            FINISHERS,
         )
 
         module, name = pair
@@ -109,7 +110,7 @@ class Grants:
         kind = derived_kinds().get(pair)
         if kind == "REF":
             return self._keep(pair)
-        if kind == "CLASS" or pair in self._extra:
+        if kind == "CLASS" or pair in FINISHERS or pair in self._extra:
             return ClassToken(full, self._class(pair))
         raise unlisted(full)
 

@@ -55,7 +55,7 @@ def read_model(
     The estimator in ``content``; a search comes back as its ``best_estimator_``.
 
     Raises:
-        UploadRefused: With gate, reason, name and advice; nothing else is ever raised.
+        UploadRefused: With gate, reason, name and advice; nothing else but MemoryError is raised.
     """
     return read_model_with_notes(content, format, limits=limits, extra_names=extra_names).estimator
 
@@ -124,8 +124,8 @@ def _guarded(work: Callable[[], T], gate: str) -> T:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return work()
-    except UploadRefused:
-        raise
+    except (UploadRefused, MemoryError):
+        raise  # too little memory is the sandbox's to name, or a Predictor's passing trouble
     except Exception as error:  # noqa: BLE001 - an unknown error must mean no
         raise refusal(
             f"{gate}: the file is damaged or was not written by a normal save "

@@ -1,0 +1,413 @@
+"""
+Corpus of the intake, cases 84 to 95: allowed classes whose numbers would crash compiled code.
+
+Each model is honest until one number is changed; it goes out as pickle, joblib and skops, and is
+never asked for a prediction.
+"""
+
+import io
+import pickle
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import joblib
+import numpy as np
+import pytest
+import skops.io
+from scipy import sparse
+from sklearn.ensemble import (
+    GradientBoostingClassifier,
+    HistGradientBoostingClassifier,
+    IsolationForest,
+    RandomForestClassifier,
+)
+from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.isotonic import IsotonicRegression
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, SplineTransformer, StandardScaler
+from sklearn.svm import SVC
+from sklearn.tree import DecisionTreeClassifier
+from sklearn.tree._tree import Tree
+
+from cluster.contracts import ArtifactFormat
+from cluster.errors import UploadRefused
+from deployments.intake.reader import construct, read_model
+
+DRAW = np.random.default_rng(0)
+X = DRAW.normal(size=(60, 4))
+Y = (X[:, 0] > 0).astype(int)
+NEVER_FITS = 10**9
+
+
+def saved(model: Any) -> Iterator[tuple[ArtifactFormat, bytes]]:
+    """``model`` in each format that can hold it."""
+    yield "pickle", pickle.dumps(model, 5)
+    buffer = io.BytesIO()
+    joblib.dump(model, buffer)
+    yield "joblib", buffer.getvalue()
+    yield "skops", skops.io.dumps(model)
+
+
+def assert_refused(model: Any, *reasons: str) -> None:
+    """Every format of ``model`` is refused for one of ``reasons``."""
+    for format_, content in saved(model):
+        with pytest.raises(UploadRefused) as refused:
+            read_model(content, format_)
+        assert refused.value.context["reason"] in reasons, (format_, refused.value.message)
+
+
+class BentTree:
+    """Pickles as a Tree whose state was changed; skops asks it the same questions."""
+
+    def __init__(self, tree: Any, change: Callable[[dict[str, Any]], None]) -> None:
+        self._reduced = tree.__reduce__()
+        change(self._reduced[2])
+
+    def __reduce__(self) -> Any:
+        return self._reduced
+
+
+def _bent_tree(change: Callable[[dict[str, Any]], None]) -> tuple[Any, Any]:
+    model = DecisionTreeClassifier(max_depth=3, random_state=0).fit(X, Y)
+    return model, BentTree(model.tree_, change)
+
+
+def _node(field: str, value: int, row: int = 0) -> Callable[[dict[str, Any]], None]:
+    def change(state: dict[str, Any]) -> None:
+        state["nodes"][field][row] = value
+
+    return change
+
+
+def _entry(key: str, value: Any) -> Callable[[dict[str, Any]], None]:
+    def change(state: dict[str, Any]) -> None:
+        state[key] = value(state) if callable(value) else value
+
+    return change
+
+
+TREES = [
+    pytest.param(_node("left_child", 0), id="84 self-loop"),
+    pytest.param(_node("right_child", 1), id="84 two parents"),
+    pytest.param(_node("left_child", NEVER_FITS), id="85 child"),
+    pytest.param(_node("left_child", -7), id="85 negative child"),
+    pytest.param(_node("feature", NEVER_FITS), id="86 feature"),
+    pytest.param(_node("feature", -1), id="86 negative feature"),
+    pytest.param(_entry("values", lambda s: s["values"][:, :, :1]), id="87 value shape"),
+    pytest.param(_entry("values", lambda s: s["values"][:-1]), id="87 too few values"),
+    pytest.param(_entry("values", lambda s: s["values"].astype("f4")), id="87 value type"),
+    pytest.param(_entry("node_count", 10**6), id="node_count"),
+    pytest.param(_entry("max_depth", 10**9), id="max_depth"),
+    pytest.param(_entry("nodes", lambda s: s["nodes"].tobytes()), id="nodes are bytes"),
+]
+
+
+@pytest.mark.parametrize("change", TREES)
+def test_84_to_87_bent_trees_are_refused(change: Callable[[dict[str, Any]], None]) -> None:
+    model, bent = _bent_tree(change)
+    model.tree_ = bent
+    reasons = ("tree", "array")
+
+    for content in (_as_tree(pickle.dumps(model, 4)), _as_tree(_joblib(model))):
+        with pytest.raises(UploadRefused) as refused:
+            read_model(content, "joblib" if b"NumpyArrayWrapper" in content else "pickle")
+        assert refused.value.context["reason"] in reasons, refused.value.message
+
+
+@pytest.mark.parametrize("change", TREES[:9])
+def test_84_to_87_bent_trees_in_skops_are_refused(
+    change: Callable[[dict[str, Any]], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, bent = _bent_tree(change)
+    from skops.io import _sklearn
+
+    reduced = bent.__reduce__()
+    monkeypatch.setattr(_sklearn, "reduce_get_state", _reduced_state(reduced))
+    content = skops.io.dumps(model)
+
+    with pytest.raises(UploadRefused) as refused:
+        read_model(content, "skops")
+    assert refused.value.context["reason"] in {"tree", "array"}
+
+
+def _reduced_state(reduced: Any) -> Any:
+    from skops.io._utils import get_state
+
+    def state_of(obj: Any, save_context: Any) -> dict[str, Any]:
+        return {
+            "__class__": "Tree",
+            "__module__": "sklearn.tree._tree",
+            "__reduce__": {"args": get_state(reduced[1], save_context)},
+            "content": get_state(reduced[2], save_context),
+        }
+
+    return state_of
+
+
+def _joblib(model: Any) -> bytes:
+    buffer = io.BytesIO()
+    joblib.dump(model, buffer)
+    return buffer.getvalue()
+
+
+def _as_tree(content: bytes) -> bytes:
+    """The file names Tree itself: ``BentTree`` only lends its ``__reduce__``."""
+    assert b"BentTree" not in content
+    return content
+
+
+def test_honest_tree_is_accepted_and_equal() -> None:
+    model, same = _bent_tree(lambda state: None)
+    model.tree_ = same
+
+    loaded: Any = read_model(pickle.dumps(model, 4), "pickle")
+
+    assert type(loaded.tree_) is Tree
+    assert loaded.predict_proba(X).tobytes() == (
+        DecisionTreeClassifier(max_depth=3, random_state=0).fit(X, Y).predict_proba(X).tobytes()
+    )
+
+
+def test_86_tree_for_more_features_than_its_estimator_is_refused() -> None:
+    wide = DecisionTreeClassifier(random_state=0).fit(np.hstack([X * 0, X]), Y)
+    narrow = DecisionTreeClassifier(random_state=0).fit(X, Y)
+    narrow.tree_ = wide.tree_
+
+    assert_refused(narrow, "tree")
+
+
+def test_86_forest_with_a_tree_for_more_features_is_refused() -> None:
+    forest = RandomForestClassifier(3, random_state=0).fit(X, Y)
+    forest.estimators_[1] = DecisionTreeClassifier().fit(np.hstack([X * 0, X]), Y)
+
+    assert_refused(forest, "tree")
+
+
+def test_isolation_forest_with_too_few_columns_is_refused() -> None:
+    forest = IsolationForest(n_estimators=3, random_state=0).fit(X)
+    forest.estimators_features_[0] = np.array([0])
+
+    assert_refused(forest, "tree")
+
+
+def _boosted() -> Any:
+    return GradientBoostingClassifier(n_estimators=3, random_state=0).fit(X, Y)
+
+
+def test_boosting_with_more_columns_than_start_values_is_refused() -> None:
+    model = _boosted()
+    model.estimators_ = np.hstack([model.estimators_] * 3)
+    assert_refused(model, "tree")
+
+    model.n_trees_per_iteration_ = 3
+    assert_refused(model, "tree")
+
+
+def test_boosting_with_a_foreign_member_is_refused() -> None:
+    model = _boosted()
+    model.estimators_[0, 0] = LogisticRegression().fit(X, Y)
+
+    assert_refused(model, "tree")
+
+
+def _hist(field: str, value: int, row: int = 0) -> Any:
+    categories = np.column_stack([np.arange(60) % 3, X])
+    model = HistGradientBoostingClassifier(
+        max_iter=2, min_samples_leaf=2, categorical_features=[0], random_state=0
+    ).fit(categories, np.arange(60) % 3 == 1)
+    model._predictors[0][0].nodes[field][row] = value
+    return model
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("left", NEVER_FITS),
+        ("right", 0),
+        ("feature_idx", NEVER_FITS),
+        ("feature_idx", -1),
+        ("bitset_idx", NEVER_FITS),
+    ],
+)
+def test_88_bent_histogram_trees_are_refused(field: str, value: int) -> None:
+    assert_refused(_hist(field, value), "native")
+
+
+def test_88_category_split_on_a_plain_feature_is_refused() -> None:
+    model = _hist("is_categorical", 1)
+    model._predictors[0][0].nodes["feature_idx"][0] = 2
+
+    assert_refused(model, "native")
+
+
+def test_88_preprocessor_that_loses_columns_is_refused() -> None:
+    model = _hist("left", 1)
+    model._preprocessor = make_pipeline(StandardScaler())
+
+    assert_refused(model, "native", "tree")
+
+
+class BentState:
+    """Pickles as a call and a state of our choice."""
+
+    def __init__(self, *reduced: Any) -> None:
+        self._reduced = reduced
+
+    def __reduce__(self) -> Any:
+        return self._reduced
+
+
+@pytest.mark.parametrize("algorithm", ["kd_tree", "ball_tree"])
+@pytest.mark.parametrize(
+    ("position", "change"),
+    [
+        pytest.param(1, lambda a: a.__setitem__(0, NEVER_FITS), id="index"),
+        pytest.param(1, lambda a: a.__setitem__(0, a[1]), id="index twice"),
+        pytest.param(2, lambda a: a["idx_end"].__setitem__(0, NEVER_FITS), id="node end"),
+        pytest.param(2, lambda a: a["idx_start"].__setitem__(0, -5), id="node start"),
+        pytest.param(2, lambda a: a["is_leaf"].__setitem__(-1, 0), id="no children"),
+    ],
+)
+def test_89_bent_neighbour_trees_are_refused(
+    algorithm: str, position: int, change: Callable[[Any], None]
+) -> None:
+    model = KNeighborsClassifier(algorithm=algorithm, leaf_size=5).fit(X, Y)
+    function, args, state = model._tree.__reduce__()
+    bent = [part.copy() if isinstance(part, np.ndarray) else part for part in state]
+    change(bent[position])
+    model._tree = BentState(function, args, tuple(bent))
+
+    for content in (pickle.dumps(model), _joblib(model)):
+        with pytest.raises(UploadRefused) as refused:
+            read_model(content, "joblib" if b"NumpyArrayWrapper" in content else "pickle")
+        assert refused.value.context["reason"] == "native"
+
+
+def test_89_label_without_a_class_is_refused() -> None:
+    model = KNeighborsClassifier().fit(X, Y)
+    model._y = model._y + NEVER_FITS
+
+    assert_refused(model, "native")
+
+
+def test_89_points_of_other_features_are_refused() -> None:
+    model = KNeighborsClassifier(algorithm="brute").fit(X, Y)
+    model._fit_X = model._fit_X[:, :2].copy()
+
+    assert_refused(model, "native")
+
+
+@pytest.mark.parametrize("position", [10**8, -(10**8), 625])
+def test_90_random_state_out_of_its_words_is_refused(position: int) -> None:
+    state = np.random.RandomState(0)
+    words = state.get_state(legacy=False)
+    words["state"]["pos"] = position
+    state.set_state(words)
+    model = LogisticRegression(random_state=state).fit(X, Y)
+    state.set_state(words)
+
+    assert_refused(model, "native")
+
+
+@pytest.mark.parametrize("kind", [sparse.csr_matrix, sparse.csc_matrix, sparse.csr_array])
+def test_91_sparse_indices_out_of_range_are_refused(kind: Any) -> None:
+    model = LogisticRegression().fit(X, Y)
+    matrix = kind(model.coef_)
+    matrix.indices[0] = NEVER_FITS
+    model.coef_ = matrix
+    pickled = pickle.dumps(model)
+
+    with pytest.raises(UploadRefused) as refused:
+        read_model(pickled, "pickle")
+    assert refused.value.context["reason"] == "native"
+
+
+def test_91_honest_sparse_coefficients_are_accepted() -> None:
+    model = LogisticRegression().fit(X, Y).sparsify()
+
+    for format_, content in saved(model):
+        loaded: Any = read_model(content, format_)
+        assert loaded.predict_proba(X).tobytes() == model.predict_proba(X).tobytes()
+
+
+@pytest.mark.parametrize(
+    ("key", "change"),
+    [
+        pytest.param("_n_support", lambda a: a + 100, id="92 n_support"),
+        pytest.param("_dual_coef_", lambda a: a[:, :-1].copy(), id="coefficients"),
+        pytest.param("_intercept_", lambda a: a[:0].copy(), id="intercept"),
+        pytest.param("_probA", lambda a: np.zeros(7), id="probabilities"),
+        pytest.param("support_vectors_", lambda a: a[:, :1].copy(), id="vectors"),
+        pytest.param("shape_fit_", lambda a: (60, 99), id="shape"),
+    ],
+)
+def test_92_bent_support_vectors_are_refused(key: str, change: Callable[[Any], Any]) -> None:
+    model = SVC().fit(X, Y)
+    setattr(model, key, change(getattr(model, key)))
+
+    assert_refused(model, "native")
+
+
+@pytest.mark.parametrize("pattern", ["(a+)+$", "(?:a|a)*b", "(x+x+)+y", "(", r"(\w*)*!"])
+def test_93_token_pattern_that_may_not_end_is_refused(pattern: str) -> None:
+    model = CountVectorizer().fit(["a b c dd"])
+    model.token_pattern = pattern
+
+    assert_refused(model, "regex")
+
+
+@pytest.mark.parametrize(
+    "pattern", [r"(?u)\b\w\w+\b", r"\S+", r"[a-z]+(?:'[a-z]+)?", r"(?u)\b\w[\w-]*\b", r"\d+|\w+"]
+)
+def test_93_honest_token_patterns_are_accepted(pattern: str) -> None:
+    model = CountVectorizer(token_pattern=pattern).fit(["ab cd ef"])
+
+    loaded: Any = read_model(pickle.dumps(model), "pickle")
+
+    assert loaded.vocabulary_ == model.vocabulary_
+
+
+def test_94_parameters_that_burden_the_machine_are_set_back() -> None:
+    forest = RandomForestClassifier(3, random_state=0).fit(X, Y)
+    forest.n_jobs, forest.verbose, forest.warm_start = 100_000, 10**9, True
+    model = make_pipeline(StandardScaler(), forest)
+    model.steps[0][1].fit(X)
+    model.memory, model.verbose = "/", True
+
+    for format_, content in saved(model):
+        loaded: Any = read_model(content, format_)
+        inner = loaded.steps[1][1]
+        assert (inner.n_jobs, inner.verbose, inner.warm_start) == (None, 0, False)
+        assert (loaded.memory, loaded.verbose) == (None, False)
+
+
+def test_vocabulary_beyond_its_columns_is_refused() -> None:
+    model = CountVectorizer().fit(["ab cd ef"])
+    model.vocabulary_["ab"] = NEVER_FITS
+
+    assert_refused(model, "native")
+
+
+def test_encoder_with_more_categories_than_columns_is_refused() -> None:
+    model = OneHotEncoder().fit([["a"], ["b"], ["c"]])
+    model._n_features_outs = [1]
+
+    assert_refused(model, "native")
+
+
+def test_isotonic_thresholds_out_of_order_are_refused() -> None:
+    model = IsotonicRegression().fit(np.arange(9.0), np.arange(9.0) ** 2)
+    model.X_thresholds_ = model.X_thresholds_[::-1].copy()
+
+    assert_refused(model, "native")
+
+
+def test_spline_knots_out_of_order_are_refused() -> None:
+    model = SplineTransformer().fit(X)
+    model.bsplines_[0]._t = model.bsplines_[0]._t[::-1].copy()
+
+    with pytest.raises(UploadRefused) as refused:
+        construct(pickle.dumps(model), "pickle")
+    assert refused.value.context["reason"] == "native"
