@@ -16,6 +16,7 @@ import psutil
 
 #: Between two looks at whether a process is gone or ready.
 POLL_INTERVAL_S = 0.02
+_started: list[subprocess.Popen[bytes]] = []
 
 
 class ServerProcess:
@@ -30,6 +31,8 @@ class ServerProcess:
     @classmethod
     def started(cls, child: subprocess.Popen[bytes]) -> "ServerProcess":
         """The server that ``child`` is."""
+        # It may outlive whoever started it, and Popen complains when it is collected before.
+        _started[:] = [*(earlier for earlier in _started if earlier.poll() is None), child]
         return cls(psutil.Process(child.pid), child)
 
     @property
