@@ -149,7 +149,10 @@ class Identities:
         except NotAuthenticated:
             self._cache.refuse(key, generation)
             raise
-        self._cache.store(key, Entry(principal, expires_at_s, self._clock()), generation)
+        entry = Entry(principal, expires_at_s, self._clock())
+        self._cache.store(key, entry, generation)
+        if principal.key_id is not None:
+            self._note_use(entry, entry.filled_at)
         return principal
 
     async def _look_up_key(self, text: str) -> tuple[Principal, float]:

@@ -33,7 +33,9 @@ log = logging.getLogger(__name__)
 
 RouteClass = Literal["login", "register", "upload", "predict", "other"]
 #: A call that takes longer counts as Valkey being away.
-TIMEOUT_S = 0.25
+TIMEOUT_S = 0.5
+#: Calls at a time of one process; a burst waits for its turn instead of opening connections.
+CONCURRENCY = 8
 #: Seconds between two attempts to reach a Valkey that is away.
 PROBE_PERIOD_S = 1.0
 #: Buckets that one process remembers.
@@ -48,6 +50,7 @@ class ValkeyScripts:
     ) -> None:
         self._client = client
         self._clock = clock
+        self._turns = asyncio.Semaphore(CONCURRENCY)
         self._digests: dict[str, str] = {}
         self._probe_at = -math.inf
         self._probe: asyncio.Task[None] | None = None
@@ -62,7 +65,7 @@ class ValkeyScripts:
             socket_timeout=TIMEOUT_S,
             socket_connect_timeout=TIMEOUT_S,
             client_name=client_name,
-            max_connections=64,
+            max_connections=2 * CONCURRENCY,
         )
         return cls(client)
 
@@ -74,7 +77,7 @@ class ValkeyScripts:
             self._probe_when_due()
             raise SharedStateAway
         try:
-            async with asyncio.timeout(2 * TIMEOUT_S):
+            async with self._turns, asyncio.timeout(2 * TIMEOUT_S):
                 return await self._evaluate(script, [*keys, *map(str, arguments)], len(keys))
         except (RedisError, OSError, TimeoutError) as error:
             self._fail(error)

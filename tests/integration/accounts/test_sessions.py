@@ -1,0 +1,308 @@
+"""Register, sign in, stay signed in, sign out: over HTTP and a real registry."""
+
+import asyncio
+import uuid
+from datetime import UTC, datetime, timedelta
+
+import httpx
+import pytest
+from sqlalchemy import text
+
+from cluster.settings import Settings
+from tests.integration.accounts.conftest import EDGE_TOKEN, PASSWORD, House
+
+pytestmark = pytest.mark.anyio
+
+
+def address() -> str:
+    return f"{uuid.uuid4().hex[:10]}@Example.org"
+
+
+async def register(house: House, address: str, **more: object) -> httpx.Response:
+    sent = {"email": address, "password": PASSWORD, **more}
+    return await house.http.post("/api/v1/auth/register", json=sent)
+
+
+async def refresh(house: House, token: str) -> httpx.Response:
+    return await house.http.post("/api/v1/auth/refresh", json={"refresh_token": token})
+
+
+async def test_a_registration_gives_an_account_that_can_sign_in(house: House) -> None:
+    email = address()
+
+    answer = await register(house, email, full_name="Ada")
+    login = await house.http.post(
+        "/api/v1/auth/login", json={"email": email.upper(), "password": PASSWORD}
+    )
+
+    assert answer.status_code == 201
+    assert answer.headers["location"] == "/api/v1/auth/me"
+    assert uuid.UUID(answer.json()["id"])
+    assert (answer.json()["email"], answer.json()["role"]) == (email.lower(), "publisher")
+    assert login.status_code == 200
+    assert set(login.json()) == {"access_token", "refresh_token", "token_type", "expires_in"}
+    assert (login.json()["token_type"], login.json()["expires_in"]) == ("bearer", 1800)
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "says"),
+    [
+        ({"role": "admin"}, 422, "'role'"),
+        ({"email": "nobody"}, 422, "one @"),
+        ({"email": "a@b\x00"}, 422, "one @"),
+        ({"email": "x" * 250 + "@example.org"}, 422, "254"),
+        ({"password": "short"}, 422, "12 to 128"),
+        ({"password": "x" * 129}, 422, "12 to 128"),
+        ({"password": None}, 422, "/password"),
+    ],
+)
+async def test_a_registration_that_will_not_do(
+    changes: dict[str, object], status: int, says: str, house: House
+) -> None:
+    answer = await register(house, address(), **changes)
+
+    assert answer.status_code == status
+    assert says in answer.json()["error"]
+
+
+async def test_an_address_has_one_account(house: House) -> None:
+    email = address()
+    first = await register(house, email)
+
+    second = await register(house, email.upper())
+
+    assert (first.status_code, second.status_code) == (201, 409)
+    assert second.json()["code"] == "email_taken"
+
+
+async def test_a_repeated_registration_gets_the_same_answer(house: House) -> None:
+    email, headers = address(), {"Idempotency-Key": "r1"}
+    sent = {"email": email, "password": PASSWORD}
+    path = "/api/v1/auth/register"
+
+    first = await house.http.post(path, json=sent, headers=headers)
+    again = await house.http.post(path, json=sent, headers=headers)
+    stranger = await house.http.post(path, json={**sent, "password": "x" * 12}, headers=headers)
+    changed = await house.http.post(path, json={**sent, "full_name": "A"}, headers=headers)
+
+    assert (first.status_code, again.status_code) == (201, 201)
+    assert again.json() == first.json()
+    assert stranger.status_code == 409
+    assert (changed.status_code, changed.json()["code"]) == (422, "idempotency_key_reused")
+
+
+async def test_me_says_who_i_am(house: House) -> None:
+    account = await house.make_user(role="publisher")
+
+    answer = await house.http.get("/api/v1/auth/me", headers=await house.bearer(account))
+
+    assert answer.json()["id"] == account.id
+    assert answer.json()["role"] == "publisher"
+    assert answer.json()["created_at"].endswith("Z")
+
+
+async def test_a_login_says_the_same_of_a_wrong_password_and_an_unknown_user(
+    house: House,
+) -> None:
+    known = await house.make_user()
+    inactive = await house.make_user()
+    admin = await house.sign_in("admin")
+    await house.http.patch(f"/api/v1/users/{inactive.id}", json={"is_active": False}, headers=admin)
+    attempts = [
+        {"email": known.email, "password": "a wrong password"},
+        {"email": address(), "password": PASSWORD},
+        {"email": inactive.email, "password": PASSWORD},
+        {"email": "no address", "password": "x"},
+    ]
+
+    answers = [await house.http.post("/api/v1/auth/login", json=sent) for sent in attempts]
+
+    assert {answer.status_code for answer in answers} == {401}
+    assert len({answer.json()["error"] for answer in answers}) == 1
+    assert len({frozenset(answer.json()) for answer in answers}) == 1
+    for answer in answers:
+        del answer.headers["x-request-id"]
+    assert len({frozenset(answer.headers.items()) for answer in answers}) == 1
+
+
+async def test_a_refresh_spends_the_token_and_gives_another(house: House) -> None:
+    first = await house.login(await house.make_user())
+
+    second = (await refresh(house, first["refresh_token"])).json()
+    third = await refresh(house, second["refresh_token"])
+
+    assert third.status_code == 200
+    tokens = {first["refresh_token"], second["refresh_token"], third.json()["refresh_token"]}
+    assert len(tokens) == 3
+
+
+async def test_repeated_within_the_grace_it_gives_the_same_again(house: House) -> None:
+    first = await house.login(await house.make_user())
+
+    answers = await asyncio.gather(*(refresh(house, first["refresh_token"]) for _ in range(8)))
+
+    assert {answer.status_code for answer in answers} == {200}
+    assert len({answer.json()["refresh_token"] for answer in answers}) == 1
+
+
+async def test_repeated_after_the_grace_it_ends_the_session(house: House) -> None:
+    first = await house.login(await house.make_user())
+    second = (await refresh(house, first["refresh_token"])).json()
+    await house.services.database.write(
+        lambda session: session.execute(
+            text("UPDATE refresh_tokens SET spent_at = spent_at - interval '11 seconds'")
+        )
+    )
+
+    reused = await refresh(house, first["refresh_token"])
+
+    assert reused.status_code == 401
+    assert (await refresh(house, second["refresh_token"])).status_code == 401
+    assert await house.status({"Authorization": f"Bearer {second['access_token']}"}) == 401
+
+
+@pytest.mark.parametrize("everywhere", [False, True])
+async def test_a_logout_ends_the_session_at_once(house: House, *, everywhere: bool) -> None:
+    account = await house.make_user()
+    here, there = await house.login(account), await house.login(account)
+    bearers = [{"Authorization": f"Bearer {pair['access_token']}"} for pair in (here, there)]
+    assert [await house.status(bearer) for bearer in bearers] == [200, 200]
+    sent = {"refresh_token": here["refresh_token"], "everywhere": everywhere}
+
+    answers = [await house.http.post("/api/v1/auth/logout", json=sent) for _ in range(2)]
+
+    assert [(answer.status_code, answer.content) for answer in answers] == [(204, b"")] * 2
+    assert [await house.status(bearer) for bearer in bearers] == [401, 401 if everywhere else 200]
+    assert (await refresh(house, here["refresh_token"])).status_code == 401
+
+
+@pytest.mark.parametrize("path", ["refresh", "logout"])
+async def test_an_access_token_is_no_refresh_token(path: str, house: House) -> None:
+    pair = await house.login(await house.make_user())
+
+    answer = await house.http.post(
+        f"/api/v1/auth/{path}", json={"refresh_token": pair["access_token"]}
+    )
+
+    assert (answer.status_code, answer.json()["code"]) == (401, "not_authenticated")
+
+
+async def test_a_refresh_token_is_no_access_token(house: House) -> None:
+    pair = await house.login(await house.make_user())
+
+    assert await house.status({"Authorization": f"Bearer {pair['refresh_token']}"}) == 401
+
+
+async def test_a_refresh_token_has_an_end(house: House) -> None:
+    account = await house.make_user()
+    pair = await house.login(account)
+    accounts = house.services.accounts
+    accounts._now = lambda: datetime.now(UTC) + timedelta(days=8)
+
+    assert (await refresh(house, pair["refresh_token"])).status_code == 401
+
+
+async def test_another_password_ends_every_session(house: House) -> None:
+    account = await house.make_user()
+    pair = await house.login(account)
+    bearer = {"Authorization": f"Bearer {pair['access_token']}"}
+    path, new = "/api/v1/auth/password", "another horse battery"
+
+    wrong = await house.http.post(path, json={"current": "x", "new": new}, headers=bearer)
+    weak = await house.http.post(path, json={"current": PASSWORD, "new": "x"}, headers=bearer)
+    assert await house.status(bearer) == 200
+    right = await house.http.post(path, json={"current": PASSWORD, "new": new}, headers=bearer)
+
+    assert [wrong.status_code, weak.status_code, right.status_code] == [401, 422, 204]
+    assert await house.status(bearer) == 401
+    assert (await refresh(house, pair["refresh_token"])).status_code == 401
+    again = {"email": account.email, "password": new}
+    assert (await house.http.post("/api/v1/auth/login", json=again)).status_code == 200
+
+
+async def test_a_key_cannot_change_the_password(house: House) -> None:
+    made = await house.make_key(await house.sign_in())
+
+    answer = await house.http.post(
+        "/api/v1/auth/password",
+        json={"current": PASSWORD, "new": "another horse battery"},
+        headers={"X-API-Key": made["key"]},
+    )
+
+    assert (answer.status_code, answer.json()["code"]) == (403, "not_permitted")
+
+
+async def test_every_401_of_a_credential_looks_the_same(house: House) -> None:
+    headers = await house.sign_in()
+    made = await house.make_key(headers)
+    await house.http.delete(f"/api/v1/api-keys/{made['id']}", headers=headers)
+    other = await house.make_key(headers)
+    credentials: list[dict[str, str]] = [
+        {},
+        {"X-API-Key": made["key"]},
+        {"X-API-Key": "slp_nonsense"},
+        {"Authorization": "Bearer a.b.c"},
+        {"Authorization": "Basic YTpi"},
+        {**headers, "X-API-Key": other["key"]},
+    ]
+
+    answers = [await house.http.get("/api/v1/auth/me", headers=each) for each in credentials]
+
+    assert {answer.status_code for answer in answers} == {401}
+    assert len({answer.json()["error"] for answer in answers}) == 1
+    assert {a.headers["www-authenticate"] for a in answers} == {'Bearer realm="slipway"'}
+
+
+class TestFewLogins:
+    @pytest.fixture
+    def settings(self, settings: Settings) -> Settings:
+        # A wait of twelve seconds and more, so that none passes by while the test runs.
+        return settings.model_copy(update={"login_rate_limit": 5})
+
+    async def test_forged_addresses_are_one(self, house: House) -> None:
+        """Without the edge's secret a client does not choose its address."""
+        account = await house.make_user()
+        evaluated = 0
+        for n in range(60):
+            answer = await house.http.post(
+                "/api/v1/auth/login",
+                json={"email": account.email, "password": "a wrong password"},
+                headers={"X-Forwarded-For": f"203.0.113.{n}", "X-Slipway-Edge": "guess"},
+            )
+            evaluated += answer.status_code == 401
+
+        assert evaluated == 5
+        assert answer.status_code == 429
+        assert int(answer.headers["retry-after"]) <= 60
+        assert answer.json()["code"] == "rate_limited"
+
+    async def test_strangers_cannot_lock_out_who_has_signed_in_from_there_before(
+        self, house: House
+    ) -> None:
+        account = await house.make_user()
+
+        async def login(client_address: str, password: str) -> int:
+            edge = {"X-Slipway-Edge": EDGE_TOKEN, "X-Forwarded-For": client_address}
+            sent = {"email": account.email, "password": password}
+            return (
+                await house.http.post("/api/v1/auth/login", json=sent, headers=edge)
+            ).status_code
+
+        assert await login("198.51.100.1", PASSWORD) == 200
+        attack = [await login(f"203.0.113.{n}", "a wrong password") for n in range(40)]
+
+        assert attack.count(401) == 5
+        assert await login("203.0.113.200", PASSWORD) == 429
+        assert await login("198.51.100.1", PASSWORD) == 200
+
+
+class TestClosed:
+    @pytest.fixture
+    def settings(self, settings: Settings) -> Settings:
+        return settings.model_copy(update={"registration_open": False, "register_rate_limit": 3})
+
+    async def test_registration_can_be_closed(self, house: House) -> None:
+        answers = [await register(house, address()) for _ in range(5)]
+
+        assert [answer.status_code for answer in answers] == [403, 403, 403, 429, 429]
+        assert answers[-1].headers["ratelimit-policy"] == '"register";q=3;w=60'
