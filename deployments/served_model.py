@@ -2,6 +2,7 @@
 
 import time
 
+from cluster.artifacts import verify
 from cluster.contracts import Batch, Method, PredictReply, Signature, VersionRef
 from cluster.errors import ModelUnavailable, PlatformError, PredictionFailed, UploadRefused
 from cluster.settings import Settings
@@ -60,8 +61,10 @@ def build_served_model(
     The model in vetted bytes, through the same gates as at its upload.  Blocks.
 
     Raises:
+        ArtifactCorrupt: The bytes are not those of the version's digest.
         ModelUnavailable: The reader refuses it, or memory does not suffice.
     """
+    verify(content, version.sha256, version.size_bytes)
     try:
         estimator = read_model(
             content,

@@ -7,9 +7,9 @@ from typing import Literal
 
 from cluster.contracts import JsonObject, VetReport
 from cluster.errors import PlatformError, UploadRefused
+from deployments.intake.job_watch import Outcome
 from deployments.intake.protocol import BrokenFrame, parse_object
 from deployments.intake.verdict import error_from_json, report_from_json
-from deployments.intake.zygote_client import Outcome
 
 Reason = Literal["crash", "cpu", "memory", "timeout", "depth", "error", "verdict"]
 logger = logging.getLogger(__name__)

@@ -35,7 +35,7 @@ _LATE = (
 _OURS = ("engines", "intake", "signatures")
 #: Programs and their parts, and the parent's side.
 _LEFT_OUT = frozenset(
-    {"__init__", "zygote", "zygote_client", "sandbox", "derive_globals", "derivation"}
+    {"__init__", "zygote", "zygote_client", "job_watch", "sandbox", "derive_globals", "derivation"}
 )
 logger = logging.getLogger(__name__)
 

@@ -27,10 +27,11 @@ from cluster.contracts import (
 )
 from cluster.errors import InvalidInput, Overloaded, ReplicaUnavailable
 from deployments.intake.batches import batch_to_json
+from deployments.intake.job_watch import Outcome
 from deployments.intake.limits import Limits
 from deployments.intake.outcomes import Replay, replay_of, report_of
 from deployments.intake.probe import NO_SANDBOX
-from deployments.intake.zygote_client import Outcome, ZygoteClient
+from deployments.intake.zygote_client import ZygoteClient
 from deployments.signatures.storage import signature_to_json
 
 ZYGOTE_COMMAND = ("-m", "deployments.intake.zygote")

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from cluster.errors import Fault, InvalidInput, ReplicaUnavailable, UploadRefused
+from deployments.intake.job_watch import Outcome
 from deployments.intake.outcomes import replay_of, report_of
 from deployments.intake.protocol import BrokenFrame
 from deployments.intake.verdict import (
@@ -15,7 +16,6 @@ from deployments.intake.verdict import (
     report_from_json,
     report_to_json,
 )
-from deployments.intake.zygote_client import Outcome
 from tests.unit.deployments.told_sandbox import REPORT
 
 
