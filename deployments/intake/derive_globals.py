@@ -1,5 +1,7 @@
 """
-Derives ``globals.json`` from the installed libraries: ``python -m deployments.intake.derive_globals``.
+Derives ``globals.json`` from the installed libraries.
+
+Run as ``python -m deployments.intake.derive_globals``.
 
 Every estimator of the zoo is fitted, saved in each way, and the names in the bytes are written
 down with what is done with them.  Nothing but installed code is read.  A test derives again and

@@ -19,10 +19,14 @@ COMPRESSED = {
 }
 _ZIP_LOCAL = b"PK\x03\x04"
 _ZIP_END = b"PK\x05\x06"
+_ZLIB_DEFLATE_32K = 0x78
 _END_RECORD = struct.Struct("<4s4H2LH")
+_PROTO = 0x80
 _PICKLE_PROTOCOLS = frozenset(range(2, 6))
 #: joblib puts raw arrays behind this class; a pickle without it has no bytes between opcodes.
 _JOBLIB_MARK = b"NumpyArrayWrapper"
+_LAST_ONNX_FIELD = 26
+_LENGTH_DELIMITED = 2
 #: ModelProto fields that open an ONNX file: ir_version, opset_import and their neighbours.
 _ONNX_FIRST = frozenset({0x08, 0x12, 0x1A, 0x22, 0x2A, 0x32, 0x3A, 0x42})
 
@@ -51,7 +55,7 @@ def detect(content: bytes) -> ArtifactFormat:
         return "skops"
     if compression(content) is not None:
         return "joblib"
-    if content[0] == 0x80 and len(content) > 1 and content[1] in _PICKLE_PROTOCOLS:
+    if content[0] == _PROTO and len(content) > 1 and content[1] in _PICKLE_PROTOCOLS:
         _check_no_zip_tail(content)
         return "joblib" if _JOBLIB_MARK in content else "pickle"
     if _looks_like_old_pickle(content):
@@ -78,8 +82,7 @@ def _is_zlib(content: bytes) -> bool:
     # RFC 1950: method 8, window up to 32 KiB, and a header that is a multiple of 31.
     return (
         len(content) > 1
-        and content[0] & 0x0F == 8
-        and content[0] >> 4 == 7
+        and content[0] == _ZLIB_DEFLATE_32K
         and (content[0] * 256 + content[1]) % 31 == 0
     )
 
@@ -129,12 +132,12 @@ def _is_protobuf(content: bytes) -> bool:
     position, size = 0, len(content)
     while position < size:
         tag, position = _varint(content, position)
-        if tag is None or tag >> 3 == 0 or tag >> 3 > 25:
+        if tag is None or tag >> 3 == 0 or tag >> 3 > _LAST_ONNX_FIELD:
             return False
         kind = tag & 7
         if kind == 0:
             _, position = _varint(content, position)
-        elif kind == 2:
+        elif kind == _LENGTH_DELIMITED:
             length, position = _varint(content, position)
             if length is None or length > size - position:
                 return False

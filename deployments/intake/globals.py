@@ -91,7 +91,7 @@ class Grants:
         return found
 
     def _grant(self, pair: Pair) -> Any:
-        from deployments.intake.constructors.registry import (  # noqa: PLC0415 - it imports us
+        from deployments.intake.constructors.registry import (
             CALLABLE_TYPES,
             CONSTRUCTORS,
             FINISHERS,
@@ -139,7 +139,7 @@ class Grants:
 
     def constructor_for(self, value: Any) -> Any:
         """The constructor behind a kept type such as ``set``, or ``None``."""
-        from deployments.intake.constructors.registry import CALLABLE_TYPES  # noqa: PLC0415 - as above
+        from deployments.intake.constructors.registry import CALLABLE_TYPES
 
         if not isinstance(value, type) or not self.is_reference(value):
             return None
@@ -147,7 +147,7 @@ class Grants:
 
     def instance(self, machine: "Machine", token: ClassToken, args: tuple[Any, ...]) -> Any:
         """A bare instance of a listed class, or a pending one where its state is native."""
-        from deployments.intake.constructors.registry import FINISHERS  # noqa: PLC0415 - as above
+        from deployments.intake.constructors.registry import FINISHERS
 
         pair = _split(token.name)
         if pair in FINISHERS:
@@ -155,10 +155,11 @@ class Grants:
             return Pending(token.name, FINISHERS[pair])
         if pair in _TUPLE_CLASSES:
             self._classes.add(token.cls)
-            return token.cls._make(args)  # type: ignore[attr-defined]  # named tuples have it
+            maker: Any = token.cls
+            return maker._make(args)
         self._need_none(token, args)
         self._classes.add(token.cls)
-        made = token.cls.__new__(token.cls)
+        made = _bare(token.cls)
         machine.made[id(made)] = made
         return made
 
@@ -176,6 +177,10 @@ class Grants:
         if type(version) is str and version not in self.versions:
             check_version(version)
             self.versions[version] = name
+
+
+def _bare(cls: Any) -> Any:
+    return cls.__new__(cls)
 
 
 def _split(name: str) -> Pair:

@@ -40,7 +40,9 @@ def wrapper(machine: Machine, state: Any) -> NDArray[Any]:
         machine.read(padding)
     size = count * kind.itemsize
     if size > machine.left or kind.itemsize == 0:
-        raise wrong(_NAME, f"it declares {size} bytes where {machine.left} are left", reason="array")
+        raise wrong(
+            _NAME, f"it declares {size} bytes where {machine.left} are left", reason="array"
+        )
     array = from_bytes(machine, _NAME, machine.read(size), kind, state["shape"], order)
     # As joblib does on load, so that compiled code meets the byte order of this machine.
     native = array.dtype.newbyteorder("=")
@@ -48,7 +50,7 @@ def wrapper(machine: Machine, state: Any) -> NDArray[Any]:
 
 
 def _nested(machine: Machine, kind: np.dtype[Any], shape: Any) -> NDArray[Any]:
-    from deployments.intake.unpickler import load_from  # noqa: PLC0415 - it imports this module
+    from deployments.intake.unpickler import load_from
 
     if kind != np.dtype(object):
         raise wrong(_NAME, "its element type mixes objects and numbers", reason="array")

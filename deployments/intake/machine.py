@@ -18,9 +18,7 @@ _LINE_BYTES = 512
 class Machine:
     """One stream being read; nested streams share ``content``, ``grants`` and ``budget``."""
 
-    def __init__(
-        self, content: bytes, grants: Grants, budget: Budget, *, start: int = 0
-    ) -> None:
+    def __init__(self, content: bytes, grants: Grants, budget: Budget, *, start: int = 0) -> None:
         self.content = content
         self.position = start
         self.end = len(content)
@@ -106,7 +104,7 @@ class Machine:
         pending.finish = _already_built
 
 
-def _already_built(machine: Machine, state: Any) -> Any:
+def _already_built(_machine: Machine, _state: Any) -> Any:
     raise refusal(
         "gate2: the file sets the state of one object twice: save the model again",
         gate="gate2",

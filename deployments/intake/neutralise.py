@@ -10,7 +10,6 @@ from typing import Any
 from sklearn.base import BaseEstimator
 
 
-
 def neutralise(instances: list[Any]) -> list[str]:
     """Quieten every estimator; returns the names of parameters that were not quiet before."""
     changed: dict[str, None] = {}

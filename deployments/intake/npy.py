@@ -56,11 +56,7 @@ def _dtype(description: Any) -> np.dtype[Any]:
 def _record(fields: list[Any]) -> np.dtype[Any]:
     names, formats, offsets, offset = [], [], [], 0
     for field in fields:
-        if (
-            type(field) is not tuple
-            or len(field) != 2
-            or any(type(part) is not str for part in field)
-        ):  # noqa: PLR2004 - pair
+        if type(field) is not tuple or tuple(map(type, field)) != (str, str):
             raise wrong(_NAME, "a field is no plain number", reason="array")
         name, code = field
         padding = _PADDING.fullmatch(code) if name == "" else None

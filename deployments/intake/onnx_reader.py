@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import onnx
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # ships no types
 
 from deployments.engines import onnx as engine
 from deployments.intake.limits import Limits

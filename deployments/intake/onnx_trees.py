@@ -1,4 +1,4 @@
-"""Tree ensembles in ONNX: each tree is walked once, with the check that scikit-learn's trees get."""
+"""Tree ensembles in ONNX: each tree passes the check that scikit-learn's own trees pass."""
 
 from typing import Any
 

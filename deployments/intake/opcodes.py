@@ -28,6 +28,7 @@ _SET_ITEM: dict[type[Any], Callable[[Any, Any, Any], None]] = {
     Bunch: dict.__setitem__,
 }
 _KEY_TYPES = frozenset({str, int, float, bool, type(None), bytes})
+_PROTOCOLS = frozenset(range(2, 6))
 #: Beyond this, integers that collide in a dict can be made by the million.
 _LARGEST_KEY = 1 << 60
 
@@ -61,7 +62,7 @@ def _check_flat(key: Any) -> None:
 
 def _proto(m: Machine) -> None:
     version = m.read_struct(_U1)
-    if not 2 <= version <= 5:
+    if version not in _PROTOCOLS:
         raise refusal(
             f"gate2: pickle protocol {version} is not read: save with protocol 2 to 5",
             gate="gate2",

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from sklearn.ensemble._gb import BaseGradientBoosting  # noqa: PLC2701 - the common base
+from sklearn.ensemble._gb import BaseGradientBoosting
 
 from cluster.contracts import ArtifactFormat
 from cluster.errors import UploadRefused
@@ -88,9 +88,7 @@ def construct(
     """Whatever object is in ``content``, checked and quietened, servable or not."""
     bounds = limits or Limits()
     if format == "onnx":
-        from deployments.intake.onnx_reader import read_onnx  # noqa: PLC0415 - onnx is heavy and rare
-
-        return Reading(estimator=_guarded(lambda: read_onnx(content, bounds), "gate2"))
+        return Reading(estimator=_guarded(lambda: _read_onnx(content, bounds), "gate2"))
     grants = Grants(extra_names)
     try:
         root = _guarded(lambda: _load(content, format, grants, bounds), "gate2")
@@ -98,6 +96,13 @@ def construct(
     except UploadRefused as error:
         raise _better(error, content, format) from error
     return Reading(estimator=root, versions=tuple(grants.versions), notes=_notes(grants, changed))
+
+
+def _read_onnx(content: bytes, limits: Limits) -> Any:
+    # Heavy and rare, so imported late; a sandbox that cannot open files has preloaded it.
+    from deployments.intake.onnx_reader import read_onnx
+
+    return read_onnx(content, limits)
 
 
 def _load(content: bytes, format_: ArtifactFormat, grants: Grants, limits: Limits) -> Any:
@@ -126,7 +131,7 @@ def _guarded(work: Callable[[], T], gate: str) -> T:
             return work()
     except (UploadRefused, MemoryError):
         raise  # too little memory is the sandbox's to name, or a Predictor's passing trouble
-    except Exception as error:  # noqa: BLE001 - an unknown error must mean no
+    except Exception as error:
         raise refusal(
             f"{gate}: the file is damaged or was not written by a normal save "
             f"({type(error).__name__}): save the model again",

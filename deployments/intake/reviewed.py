@@ -18,7 +18,9 @@ _NUMPY_TYPES = (
     "int16 int32 int64 int8 integer number object_ str_ timedelta64 uint16 uint32 uint64 uint8"
 )
 _BUILTIN_TYPES = "bool bytes complex dict float frozenset int list object set str tuple"
-_SCIPY_SPECIAL = "boxcox boxcox1p cbrt expit expm1 exprel gammaln inv_boxcox log1p log_expit logit xlogy"
+_SCIPY_SPECIAL = (
+    "boxcox boxcox1p cbrt expit expm1 exprel gammaln inv_boxcox log1p log_expit logit xlogy"
+)
 
 #: module -> names that may be kept.
 REFERENCES: dict[str, tuple[str, ...]] = {

@@ -63,7 +63,8 @@ def _dtype(schema: "SkopsSchema", state: dict[str, Any]) -> np.dtype[Any]:
     value = schema.build(state["content"])
     if type(value) is not np.ndarray:
         raise wrong("numpy.dtype", "it holds no array", reason="array")
-    return value.dtype
+    kind: np.dtype[Any] = value.dtype
+    return kind
 
 
 def _sparse(schema: "SkopsSchema", state: dict[str, Any]) -> Any:

@@ -32,7 +32,7 @@ _JSON_TYPES = (str, int, float, bool, type(None))
 _MAX_BITS = 512
 
 
-def _json(schema: "SkopsSchema", state: dict[str, Any]) -> Any:
+def _json(_schema: "SkopsSchema", state: dict[str, Any]) -> Any:
     content = state["content"]
     value = json.loads(content) if type(content) is str else None
     if type(content) is not str or type(value) not in _JSON_TYPES:
@@ -158,7 +158,7 @@ def _partial(schema: "SkopsSchema", state: dict[str, Any]) -> Any:
     return make_checked_partial(function, (function, args, kwargs, namespace))
 
 
-def _slice(schema: "SkopsSchema", state: dict[str, Any]) -> slice:
+def _slice(_schema: "SkopsSchema", state: dict[str, Any]) -> slice:
     content = state["content"]
     parts = [content[key] for key in ("start", "stop", "step")]
     if any(type(part) not in {int, str, type(None)} for part in parts):

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sklearn._loss._loss import CyHalfMultinomialLoss  # noqa: PLC2701 - a class that models hold
+from sklearn._loss._loss import CyHalfMultinomialLoss
 
 from deployments.intake.build_state import fill
 from deployments.intake.constructors import natives, random_states
@@ -81,8 +81,8 @@ def _random_state(schema: "SkopsSchema", state: dict[str, Any]) -> np.random.Ran
 
 def _generator(schema: "SkopsSchema", state: dict[str, Any]) -> np.random.Generator:
     numbers = schema.build(state["content"]["bit_generator"])
-    kind = numbers.get("bit_generator") if type(numbers) is dict else None
-    classes: dict[Any, Any] = {"MT19937": np.random.MT19937, "PCG64": np.random.PCG64}
+    kind = str(numbers.get("bit_generator")) if type(numbers) is dict else ""
+    classes: dict[str, Any] = {"MT19937": np.random.MT19937, "PCG64": np.random.PCG64}
     if kind not in classes:
         raise wrong(random_states.GENERATOR, "is neither MT19937 nor PCG64", reason="native")
     generator = classes[kind](0)

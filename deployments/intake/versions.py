@@ -4,6 +4,7 @@ import re
 
 import sklearn
 
+from cluster.errors import UploadRefused
 from deployments.intake.refusals import refusal
 
 _VERSION = re.compile(r"(\d{1,3})\.(\d{1,3})(?:\.|$|rc|\.dev)")
@@ -29,13 +30,13 @@ def check_version(version: str) -> None:
         UploadRefused: code ``sklearn_version``, naming both.
     """
     found, ours = _minor(version), _minor(sklearn.__version__)
-    if found is not None and ours is not None and found[0] == ours[0]:
-        if ours[1] - 1 <= found[1] <= ours[1]:
-            return
-    raise other_version(version)
+    if found is None or ours is None or found[0] != ours[0]:
+        raise other_version(version)
+    if not ours[1] - 1 <= found[1] <= ours[1]:
+        raise other_version(version)
 
 
-def other_version(version: str) -> Exception:
+def other_version(version: str) -> UploadRefused:
     """The refusal of a file from ``version``."""
     return refusal(
         f"gate2: the model was saved with scikit-learn {version[:20]}; this server has "

@@ -18,6 +18,7 @@ _STEP_BYTES = MIB
 _METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
 _END = struct.Struct("<4s4H2LH")
 _ENTRY_BYTES = 512
+_ZIP64 = 0xFFFFFFFF
 _MAX_NAME = 255
 
 
@@ -55,7 +56,7 @@ def _check_directory(content: bytes, limits: Limits) -> None:
     # Read before zipfile does: its directory reader allocates one object an entry.
     if max(fields[3], fields[4]) > limits.max_zip_members:
         raise _refused(f"has more than {limits.max_zip_members} members")
-    if fields[5] > _ENTRY_BYTES * max(fields[4], 1) or 0xFFFFFFFF in fields[5:7]:
+    if fields[5] > _ENTRY_BYTES * max(fields[4], 1) or _ZIP64 in fields[5:7]:
         raise _refused("has a directory that is too large")
 
 

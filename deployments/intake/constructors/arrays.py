@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-
 from deployments.intake.constructors.checks import is_count, wrong
 from deployments.intake.constructors.dtypes import is_storable
 from deployments.intake.machine import Machine
@@ -36,7 +35,7 @@ def check_shape(name: str, shape: Any) -> int:
     return count
 
 
-def from_bytes(
+def from_bytes(  # noqa: PLR0917 - what numpy.frombuffer needs and who asks
     machine: Machine, name: str, raw: Any, kind: Any, shape: Any, order: str
 ) -> NDArray[Any]:
     """A writable array of its own memory, charged to the budget; bytes must fit exactly."""
@@ -66,7 +65,7 @@ def frombuffer(machine: Machine, args: tuple[Any, ...]) -> NDArray[Any]:
     return from_bytes(machine, FROMBUFFER, raw, kind, shape, order)
 
 
-def reconstruct(machine: Machine, args: tuple[Any, ...]) -> Pending:
+def reconstruct(_machine: Machine, args: tuple[Any, ...]) -> Pending:
     """``_reconstruct(ndarray, (0,), b"b")``; the array comes with its state."""
     if len(args) != 3 or args[0] is not np.ndarray or args[1:] not in {((0,), b"b"), ((0,), "b")}:  # noqa: PLR2004 - three
         raise wrong(RECONSTRUCT, "is called for something but an empty array", reason="array")
@@ -105,7 +104,7 @@ def objects(machine: Machine, name: str, items: Any, shape: Any, order: str) -> 
     return flat.reshape(shape, order="F" if order == "F" else "C")
 
 
-def masked(machine: Machine, args: tuple[Any, ...]) -> Pending:
+def masked(_machine: Machine, args: tuple[Any, ...]) -> Pending:
     """``_mareconstruct(MaskedArray, ndarray, (0,), "b")``, as searches keep in ``cv_results_``."""
     good = len(args) == 4 and args[0] is np.ma.MaskedArray and args[1] is np.ndarray  # noqa: PLR2004 - four
     if not good or args[2] != (0,) or args[3] not in {"b", b"b"}:
@@ -124,14 +123,14 @@ def _finish_masked(machine: Machine, state: Any) -> Any:
         not isinstance(state[6], np.ndarray) or state[6].dtype != values.dtype or state[6].size != 1
     ):
         raise wrong(MASKED, "its fill value has another type", reason="array")
-    fill = None if state[6] is None else state[6].reshape(())[()]
+    fill: Any = None if state[6] is None else state[6].reshape(())[()]
     return np.ma.MaskedArray(values, mask=mask, fill_value=fill)
 
 
 def sparse_matrix(cls: Any) -> Any:
     """The finisher for an instance of ``cls`` (csr or csc, matrix or array)."""
 
-    def finish(machine: Machine, state: Any) -> Any:
+    def finish(_machine: Machine, state: Any) -> Any:
         name = f"{cls.__module__}.{cls.__qualname__}"
         if type(state) is not dict or not {"indptr", "indices", "data", "_shape"} <= set(state):
             raise wrong(name, "its state has another form", reason="native")
@@ -180,5 +179,3 @@ def _check_pointers(
 def is_element(value: Any) -> bool:
     """True for what an object array of labels or categories holds."""
     return type(value) in _ELEMENTS or isinstance(value, np.generic)
-
-

@@ -1,6 +1,6 @@
 """The few built-in calls that models contain: slices, bytes, sets, ranges, dates, partials."""
 
-import datetime
+import datetime as dt
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable
 from functools import partial as make_partial
@@ -16,7 +16,7 @@ _FACTORIES = (int, float, str, bool, list, dict, set, tuple, None)
 _PARTIAL_STATE = 4
 
 
-def slice_(machine: Machine, args: tuple[Any, ...]) -> slice:
+def slice_(_machine: Machine, args: tuple[Any, ...]) -> slice:
     """``slice(start, stop, step)`` of counts, names or None."""
     need_arguments("builtins.slice", args, *[(int, str, type(None))] * 3)
     return slice(*args)
@@ -31,20 +31,20 @@ def range_(machine: Machine, args: tuple[Any, ...]) -> range:
     return found
 
 
-def bytes_(machine: Machine, args: tuple[Any, ...]) -> bytes:
+def bytes_(_machine: Machine, args: tuple[Any, ...]) -> bytes:
     """``bytes()``, as protocol 2 writes empty bytes."""
     need_arguments("builtins.bytes", args)
     return b""
 
 
-def bytearray_(machine: Machine, args: tuple[Any, ...]) -> bytearray:
+def bytearray_(_machine: Machine, args: tuple[Any, ...]) -> bytearray:
     """``bytearray()`` or ``bytearray(bytes)``."""
     if args:
         need_arguments("builtins.bytearray", args, bytes)
     return bytearray(*args)
 
 
-def encode(machine: Machine, args: tuple[Any, ...]) -> bytes:
+def encode(_machine: Machine, args: tuple[Any, ...]) -> bytes:
     """``codecs.encode(text, "latin1")``, as protocol 2 writes bytes."""
     need_arguments("_codecs.encode", args, str, str)
     if args[1] != "latin1":
@@ -55,7 +55,7 @@ def encode(machine: Machine, args: tuple[Any, ...]) -> bytes:
 def set_of(kind: type[Any]) -> Callable[[Machine, tuple[Any, ...]], Any]:
     """The constructor of ``set([…])`` or ``frozenset([…])``, as protocols 2 and 3 write them."""
 
-    def build(machine: Machine, args: tuple[Any, ...]) -> Any:
+    def build(_machine: Machine, args: tuple[Any, ...]) -> Any:
         if args:
             need_arguments(f"builtins.{kind.__name__}", args, list)
             for item in args[0]:
@@ -65,38 +65,38 @@ def set_of(kind: type[Any]) -> Callable[[Machine, tuple[Any, ...]], Any]:
     return build
 
 
-def complex_(machine: Machine, args: tuple[Any, ...]) -> complex:
+def complex_(_machine: Machine, args: tuple[Any, ...]) -> complex:
     """``complex(real, imaginary)``."""
     need_arguments("builtins.complex", args, (float, int), (float, int))
     return complex(*args)
 
 
-def ordered_dict(machine: Machine, args: tuple[Any, ...]) -> Any:
+def ordered_dict(_machine: Machine, args: tuple[Any, ...]) -> Any:
     """``OrderedDict()``; its items follow."""
     need_arguments("collections.OrderedDict", args)
     return OrderedDict()
 
 
-def default_dict(machine: Machine, args: tuple[Any, ...]) -> Any:
+def default_dict(_machine: Machine, args: tuple[Any, ...]) -> Any:
     """``defaultdict(int)`` and the like; its items follow."""
     if len(args) != 1 or not any(args[0] is factory for factory in _FACTORIES):
         raise wrong("collections.defaultdict", "its factory is no plain type")
     return defaultdict(args[0])
 
 
-def date(machine: Machine, args: tuple[Any, ...]) -> datetime.date:
+def date(_machine: Machine, args: tuple[Any, ...]) -> dt.date:
     """``date(b"…")``: four bytes, checked by the constructor itself."""
     need_arguments("datetime.date", args, bytes)
-    return datetime.date.fromordinal(_date_parts(args[0]).toordinal())
+    return dt.date.fromordinal(_date_parts(args[0]).toordinal())
 
 
-def _date_parts(raw: bytes) -> datetime.date:
+def _date_parts(raw: bytes) -> dt.date:
     if len(raw) != 4:  # noqa: PLR2004 - year, year, month, day
         raise wrong("datetime.date", "it is not four bytes")
-    return datetime.date(raw[0] * 256 + raw[1], raw[2], raw[3])
+    return dt.date(raw[0] * 256 + raw[1], raw[2], raw[3])
 
 
-def moment(machine: Machine, args: tuple[Any, ...]) -> datetime.datetime:
+def moment(_machine: Machine, args: tuple[Any, ...]) -> dt.datetime:
     """``datetime(b"…")``: ten bytes without a time zone."""
     need_arguments("datetime.datetime", args, bytes)
     raw = args[0]
@@ -104,7 +104,7 @@ def moment(machine: Machine, args: tuple[Any, ...]) -> datetime.datetime:
         raise wrong("datetime.datetime", "it is not ten bytes")
     day = _date_parts(raw[:4])
     micros = int.from_bytes(raw[7:10], "big")
-    return datetime.datetime(day.year, day.month, day.day, raw[4], raw[5], raw[6], micros)  # noqa: DTZ001 - the file says none
+    return dt.datetime(day.year, day.month, day.day, raw[4], raw[5], raw[6], micros)  # noqa: DTZ001 - the file says none
 
 
 def partial(machine: Machine, args: tuple[Any, ...]) -> Pending:

@@ -26,7 +26,9 @@ def is_number(value: Any) -> bool:
     return type(value) is int or type(value) is float
 
 
-def need_arguments(name: str, args: tuple[Any, ...], *kinds: type[Any] | tuple[type[Any], ...]) -> None:
+def need_arguments(
+    name: str, args: tuple[Any, ...], *kinds: type[Any] | tuple[type[Any], ...]
+) -> None:
     """Refuse unless ``args`` are as many as ``kinds`` and each exactly of its kind."""
     if len(args) != len(kinds):
         raise wrong(name, f"takes {len(kinds)} arguments, not {len(args)}")

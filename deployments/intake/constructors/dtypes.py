@@ -24,7 +24,7 @@ _PLAIN_STATE = 8
 _DATE_STATE = 9
 
 
-def dtype(machine: Machine, args: tuple[Any, ...]) -> Pending:
+def dtype(_machine: Machine, args: tuple[Any, ...]) -> Pending:
     """``numpy.dtype(code, align, copy)``; the result awaits its byte order and fields."""
     need_arguments(DTYPE, args, str, (bool, int), (bool, int))
     code = args[0]
@@ -119,7 +119,7 @@ def is_storable(kind: Any) -> bool:
     )
 
 
-def scalar(machine: Machine, args: tuple[Any, ...]) -> Any:
+def scalar(_machine: Machine, args: tuple[Any, ...]) -> Any:
     """``scalar(dtype, bytes)``: one numpy number, text or date."""
     if len(args) != 2 or not isinstance(args[0], np.dtype) or type(args[1]) is not bytes:  # noqa: PLR2004 - a pair
         raise wrong(SCALAR, "takes a type and bytes", reason="array")

@@ -23,7 +23,7 @@ INDEX_CLASSES = frozenset({pd.Index, pd.RangeIndex})
 _RANGE_KEYS = {"name", "start", "stop", "step"}
 
 
-def string_dtype(machine: Machine, args: tuple[Any, ...]) -> pd.StringDtype:
+def string_dtype(_machine: Machine, args: tuple[Any, ...]) -> pd.StringDtype:
     """``StringDtype(storage, na_value)``; stored as python strings whatever the file says."""
     if not 1 <= len(args) <= 2 or args[0] not in {"python", "pyarrow", "pyarrow_numpy"}:  # noqa: PLR2004 - storage and marker
         raise wrong(STRING_DTYPE, "its storage is unknown", reason="array")
@@ -33,14 +33,14 @@ def string_dtype(machine: Machine, args: tuple[Any, ...]) -> pd.StringDtype:
     return pd.StringDtype("python", na_value=marker)
 
 
-def backed(machine: Machine, args: tuple[Any, ...]) -> Pending:
+def backed(_machine: Machine, args: tuple[Any, ...]) -> Pending:
     """``__pyx_unpickle_NDArrayBacked(StringArray, checksum, None)``."""
     if len(args) != 3 or args[0] is not pd.arrays.StringArray:  # noqa: PLR2004 - Cython's three
         raise wrong(BACKED, "is called for another class", reason="array")
     return Pending(BACKED, _finish_strings)
 
 
-def _finish_strings(machine: Machine, state: Any) -> Any:
+def _finish_strings(_machine: Machine, state: Any) -> Any:
     """A string array for the state (dtype, object array[, attributes])."""
     if type(state) is not tuple or len(state) not in {2, 3}:
         raise wrong(BACKED, "its state has another form", reason="array")
@@ -63,7 +63,7 @@ def _is_text(value: Any) -> bool:
     return type(value) is str or value is None or value is pd.NA or type(value) is float
 
 
-def new_index(machine: Machine, args: tuple[Any, ...]) -> Any:
+def new_index(_machine: Machine, args: tuple[Any, ...]) -> Any:
     """``_new_Index(Index, {"data": …, "name": …})`` or ``RangeIndex`` with its three numbers."""
     if len(args) != 2 or type(args[1]) is not dict:  # noqa: PLR2004 - class and parts
         raise wrong(NEW_INDEX, "takes a class and its parts", reason="array")

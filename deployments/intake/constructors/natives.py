@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 from scipy.interpolate import BSpline
-from sklearn._loss import _loss  # noqa: PLC2701 - the losses that pickles name
-from sklearn.linear_model import _sgd_fast  # noqa: PLC2701 - the same for SGD
-from sklearn.metrics import _dist_metrics  # noqa: PLC2701 - the distances that pickles name
-from sklearn.neighbors import _ball_tree, _kd_tree  # noqa: PLC2701 - their pickled classes
-from sklearn.tree import _tree  # noqa: PLC2701 - the tree that pickles name
+from sklearn._loss import _loss
+from sklearn.linear_model import _sgd_fast
+from sklearn.metrics import _dist_metrics
+from sklearn.neighbors import _ball_tree, _kd_tree
+from sklearn.tree import _tree
 
 from deployments.intake.constructors.checks import is_count, is_number, wrong
 from deployments.intake.machine import Machine
@@ -52,7 +52,7 @@ DISTANCES = frozenset(
 )
 
 
-def tree(machine: Machine, args: tuple[Any, ...]) -> Pending:
+def tree(_machine: Machine, args: tuple[Any, ...]) -> Pending:
     """``Tree(n_features, n_classes, n_outputs)``; nodes and values come with the state."""
     if len(args) != 3:  # noqa: PLR2004 - three
         raise wrong(TREE, "takes three arguments", reason="tree")
@@ -83,7 +83,7 @@ def neighbour_tree(cls: Any) -> Any:
     """The constructor behind ``newObj(KDTree)`` or ``newObj(BallTree)``."""
     name = f"{cls.__module__}.newObj"
 
-    def build(machine: Machine, args: tuple[Any, ...]) -> Pending:
+    def build(_machine: Machine, args: tuple[Any, ...]) -> Pending:
         if len(args) != 1 or args[0] is not cls:
             raise wrong(name, "is called for another class", reason="native")
         return Pending(name, lambda _, state: make_neighbour_tree(cls, state))
@@ -99,7 +99,7 @@ def make_neighbour_tree(cls: Any, state: Any) -> Any:
     return built
 
 
-def distance(machine: Machine, args: tuple[Any, ...]) -> Pending:
+def distance(_machine: Machine, args: tuple[Any, ...]) -> Pending:
     """``newObj(EuclideanDistance64)`` and the like."""
     name = "sklearn.metrics._dist_metrics.newObj"
     if len(args) != 1 or not isinstance(args[0], type) or args[0] not in DISTANCES:
@@ -119,7 +119,7 @@ def make_distance(cls: Any, state: Any) -> Any:
 def loss(cls: type[Any]) -> Any:
     """The constructor of a compiled loss: as many numbers as it takes."""
 
-    def build(machine: Machine, args: tuple[Any, ...]) -> Any:
+    def build(_machine: Machine, args: tuple[Any, ...]) -> Any:
         return make_loss(cls, args)
 
     return build
@@ -143,12 +143,14 @@ def multinomial(machine: Machine, args: tuple[Any, ...]) -> Any:
     return made
 
 
-def spline(machine: Machine, state: Any) -> Any:
+def spline(_machine: Machine, state: Any) -> Any:
     """A BSpline made anew: sorted finite knots, enough coefficients, a small degree."""
     if type(state) is not dict:
         raise wrong(SPLINE, "its state has another form", reason="native")
-    knots, values = state.get("_t", state.get("t")), state.get("_c", state.get("c"))
-    degree, axis = state.get("k"), state.get("axis", 0)
+    knots: Any = state.get("_t", state.get("t"))
+    values: Any = state.get("_c", state.get("c"))
+    degree: Any = state.get("k")
+    axis: Any = state.get("axis", 0)
     good = (
         all(type(part) is np.ndarray and part.dtype == np.float64 for part in (knots, values))
         and knots.ndim == 1

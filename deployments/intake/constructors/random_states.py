@@ -22,7 +22,7 @@ _KINDS: dict[Any, type[Any]] = {
 }
 
 
-def bit_generator(machine: Machine, args: tuple[Any, ...]) -> Pending:
+def bit_generator(_machine: Machine, args: tuple[Any, ...]) -> Pending:
     """``__bit_generator_ctor(MT19937)`` or its name; the numbers come with the state."""
     cls = _KINDS.get(args[0]) if len(args) == 1 else None
     if cls is None:
@@ -65,7 +65,7 @@ def _mersenne(inner: dict[Any, Any]) -> dict[str, Any]:
     return {"key": key, "pos": position}
 
 
-def random_state(machine: Machine, args: tuple[Any, ...]) -> Pending:
+def random_state(_machine: Machine, args: tuple[Any, ...]) -> Pending:
     """``__randomstate_ctor(bit generator or its name[, constructor])``."""
     first = args[0] if args else None
     named = first == "MT19937" if type(first) is str else type(first) is np.random.MT19937
@@ -85,14 +85,14 @@ def legacy_state(state: Any) -> np.random.RandomState:
     return instance
 
 
-def generator(machine: Machine, args: tuple[Any, ...]) -> np.random.Generator:
+def generator(_machine: Machine, args: tuple[Any, ...]) -> np.random.Generator:
     """``__generator_ctor(bit generator)``."""
     if len(args) not in {1, 2} or type(args[0]) not in {np.random.MT19937, np.random.PCG64}:
         raise wrong(GENERATOR, "its generator is neither MT19937 nor PCG64", reason="native")
     return np.random.Generator(args[0])
 
 
-def seed_sequence(machine: Machine, args: tuple[Any, ...]) -> Pending:
+def seed_sequence(_machine: Machine, args: tuple[Any, ...]) -> Pending:
     """``__pyx_unpickle_SeedSequence(SeedSequence, checksum, None)``: made anew from its seed."""
     if len(args) != 3 or args[0] is not np.random.SeedSequence:  # noqa: PLR2004 - Cython's three
         raise wrong(SEED_SEQUENCE, "is called for another class", reason="native")
@@ -118,4 +118,4 @@ def _finish_seeds(state: Any) -> np.random.SeedSequence:
 
 
 def _is_seed(word: Any) -> bool:
-    return (type(word) is int or isinstance(word, np.integer)) and word >= 0
+    return (type(word) is int or isinstance(word, np.integer)) and bool(word >= 0)

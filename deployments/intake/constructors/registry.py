@@ -38,9 +38,7 @@ CONSTRUCTORS: dict[tuple[str, str], Constructor] = {
     ("sklearn._loss._loss", "__pyx_unpickle_CyHalfMultinomialLoss"): natives.multinomial,
     ("sklearn.metrics._dist_metrics", "newObj"): natives.distance,
     ("sklearn.tree._tree", "Tree"): natives.tree,
-    **{
-        (cls.__module__, "newObj"): natives.neighbour_tree(cls) for cls in natives.NEIGHBOUR_TREES
-    },
+    **{(cls.__module__, "newObj"): natives.neighbour_tree(cls) for cls in natives.NEIGHBOUR_TREES},
     **{(cls.__module__, cls.__qualname__): natives.loss(cls) for cls in natives.LOSSES},
 }
 #: Types that are values and, called by REDUCE, constructors.

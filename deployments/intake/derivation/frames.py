@@ -56,7 +56,7 @@ def _columns(x: pd.DataFrame) -> dict[str, tuple[Any, Any]]:
         ),
         "object-index": (pd.Index(NUMBERS, dtype=object), pd.Index(STRINGS, dtype=object)),
         "arrays": (np.array(NUMBERS), np.array(STRINGS, dtype=object)),
-        "values": (x[NUMBERS].columns.values, x[STRINGS].columns.tolist()),
+        "values": (x[NUMBERS].columns.to_numpy(), x[STRINGS].columns.tolist()),
         "slices": (slice("age", "income"), slice("city", "plan")),
         "positions": ([0, 1], pd.RangeIndex(2, 4)),
         "integer-index": (pd.Index([0, 1]), [2, 3]),

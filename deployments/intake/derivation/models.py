@@ -125,7 +125,9 @@ def _ensembles() -> Iterator[Specimen]:
     dropped = [*pair, ("c", "drop")]
     yield fitted(ensemble.VotingClassifier(dropped, voting="soft"), d.x, d.labels, note="soft")
     yield fitted(ensemble.StackingClassifier(pair, passthrough=True), d.x, d.labels, note="pass")
-    yield fitted(ensemble.IsolationForest(n_estimators=5, contamination=0.1), d.x, note="contamination")
+    yield fitted(
+        ensemble.IsolationForest(n_estimators=5, contamination=0.1), d.x, note="contamination"
+    )
 
 
 def outputs() -> Iterator[Specimen]:
@@ -151,7 +153,9 @@ def outputs() -> Iterator[Specimen]:
     yield fitted(KMeans(3, algorithm="elkan", n_init=2), d.x, note="elkan")
     yield fitted(MiniBatchKMeans(3, n_init=2), sparse.csr_matrix(d.x), note="sparse")
     for strategy in ("prior", "stratified", "uniform", "most_frequent"):
-        yield fitted(DummyClassifier(strategy=strategy, random_state=0), d.x, d.labels, note=strategy)
+        yield fitted(
+            DummyClassifier(strategy=strategy, random_state=0), d.x, d.labels, note=strategy
+        )
     yield fitted(DummyRegressor(strategy="quantile", quantile=0.3), d.x, d.numbers, note="quantile")
     yield fitted(FrozenEstimator(logistic().fit(d.x, d.labels)), d.x, d.labels, note="logistic")
     isotonic = IsotonicRegression(out_of_bounds="clip", increasing="auto")

@@ -112,7 +112,12 @@ def processes() -> Iterator[Specimen]:
         kernels.RBF(np.ones(d.x.shape[1])),
     )
     for number, kernel in enumerate(every):
-        yield fitted(GaussianProcessRegressor(kernel, alpha=10.0, optimizer=None), d.x, d.numbers, note=f"kernel-{number}")
+        yield fitted(
+            GaussianProcessRegressor(kernel, alpha=10.0, optimizer=None),
+            d.x,
+            d.numbers,
+            note=f"kernel-{number}",
+        )
     yield fitted(GaussianProcessClassifier(kernels.RBF()), d.x, d.three, note="three")
     yield fitted(
         GaussianProcessClassifier(multi_class="one_vs_one"), d.x, d.three, note="one-vs-one"

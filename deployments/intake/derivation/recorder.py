@@ -7,7 +7,7 @@ Only ever given bytes that this process has just written from objects it made it
 import io
 import pickle
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import joblib
 from joblib.numpy_pickle import NumpyUnpickler
@@ -58,18 +58,18 @@ class _Recording:
         pickle._Unpickler.load_newobj(self)  # type: ignore[attr-defined]  # noqa: SLF001 - as above
 
 
-_OVERRIDES = {
+_OVERRIDES: dict[int, Any] = {
     pickle.REDUCE[0]: _Recording.load_reduce,
     pickle.NEWOBJ[0]: _Recording.load_newobj,
 }
 
 
-class _PickleRecorder(_Recording, pickle._Unpickler):  # type: ignore[name-defined,misc]  # noqa: SLF001 - as above
-    dispatch = pickle._Unpickler.dispatch | _OVERRIDES  # type: ignore[attr-defined]  # noqa: SLF001, RUF012 - as above
+class _PickleRecorder(_Recording, pickle._Unpickler):  # noqa: SLF001 - as above
+    dispatch: ClassVar[Any] = pickle._Unpickler.dispatch | _OVERRIDES  # noqa: SLF001 - as above
 
 
 class _JoblibRecorder(_Recording, NumpyUnpickler):  # type: ignore[misc]  # joblib ships no types
-    dispatch = NumpyUnpickler.dispatch | _OVERRIDES  # noqa: RUF012 - pickle's own name for it
+    dispatch: ClassVar[Any] = NumpyUnpickler.dispatch | _OVERRIDES
 
 
 def streams(value: Any) -> Iterator[tuple[str, bytes]]:
@@ -86,9 +86,7 @@ def observe(record: Record, value: Any) -> None:
     for way, content in streams(value):
         buffer = io.BytesIO(content)
         recorder: Any = (
-            _JoblibRecorder("model", buffer, True)  # noqa: FBT003 - joblib's own signature
-            if way == "joblib"
-            else _PickleRecorder(buffer)
+            _JoblibRecorder("model", buffer, True) if way == "joblib" else _PickleRecorder(buffer)
         )
         recorder.record = record
         recorder.load()

@@ -1,6 +1,5 @@
 """
-One fitted estimator of the zoo with the rows it can be asked about, and the made-up data that
-the zoo is fitted on.
+One fitted estimator of the zoo with its rows, and the made-up data that it is fitted on.
 
 The zoo is what honest people upload: the allowed names are read off its pickles, and the
 acceptance tests demand each of its members back bit-equal.

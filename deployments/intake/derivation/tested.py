@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.datasets import make_blobs
 from sklearn.utils._test_common.instance_generator import (
-    _tested_estimators,  # noqa: PLC2701 - the only list of working instances there is
+    _tested_estimators,
 )
 from sklearn.utils.estimator_checks import (
-    _enforce_estimator_tags_X,  # noqa: PLC2701 - shapes data to an estimator's tags
-    _enforce_estimator_tags_y,  # noqa: PLC2701 - the same for targets
+    _enforce_estimator_tags_X,
+    _enforce_estimator_tags_y,
 )
 
 from deployments.intake.derivation.specimen import Specimen, fitted, quiet

@@ -9,7 +9,7 @@ import warnings
 from typing import Any
 
 import numpy as np
-from sklearn.ensemble._gb import BaseGradientBoosting  # noqa: PLC2701 - the common base
+from sklearn.ensemble._gb import BaseGradientBoosting
 
 from deployments.intake.validators.forests import check_members
 from deployments.intake.validators.trees import wrong_tree

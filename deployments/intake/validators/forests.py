@@ -3,10 +3,10 @@
 from typing import Any
 
 from sklearn.ensemble import IsolationForest
-from sklearn.ensemble._bagging import BaseBagging  # noqa: PLC2701 - the common base
-from sklearn.ensemble._forest import BaseForest  # noqa: PLC2701 - the common base
+from sklearn.ensemble._bagging import BaseBagging
+from sklearn.ensemble._forest import BaseForest
 from sklearn.tree import BaseDecisionTree
-from sklearn.tree._tree import Tree  # noqa: PLC2701 - the compiled tree
+from sklearn.tree._tree import Tree
 
 from deployments.intake.validators.trees import wrong_tree
 

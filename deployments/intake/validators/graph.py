@@ -6,7 +6,7 @@ named, an instance of an unlisted class) stops here, as does a nesting that dest
 ``repr`` would have to follow.
 """
 
-import datetime
+import datetime as dt
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterable
 from functools import partial
@@ -16,9 +16,9 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 from scipy.interpolate import BSpline
-from sklearn._loss._loss import CyHalfMultinomialLoss  # noqa: PLC2701 - a class that models hold
+from sklearn._loss._loss import CyHalfMultinomialLoss
 from sklearn.neighbors import BallTree, KDTree
-from sklearn.tree._tree import Tree  # noqa: PLC2701 - the same
+from sklearn.tree._tree import Tree
 
 from deployments.intake.build_state import SPLITTERS
 from deployments.intake.constructors.natives import DISTANCES, LOSSES
@@ -39,8 +39,8 @@ _LEAVES = frozenset(
         range,
         type(None),
         type(Ellipsis),
-        datetime.date,
-        datetime.datetime,
+        dt.date,
+        dt.datetime,
     }
 )
 _SEQUENCES = frozenset({list, tuple, set, frozenset})

@@ -5,13 +5,13 @@ from typing import Any
 import numpy as np
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble._hist_gradient_boosting.common import (
-    PREDICTOR_RECORD_DTYPE,  # noqa: PLC2701 - what the compiled walk reads
+    PREDICTOR_RECORD_DTYPE,
 )
 from sklearn.ensemble._hist_gradient_boosting.gradient_boosting import (
-    BaseHistGradientBoosting,  # noqa: PLC2701 - the common base
+    BaseHistGradientBoosting,
 )
 from sklearn.ensemble._hist_gradient_boosting.predictor import (
-    TreePredictor,  # noqa: PLC2701 - one tree of it
+    TreePredictor,
 )
 from sklearn.preprocessing import FunctionTransformer, OrdinalEncoder
 
@@ -96,9 +96,9 @@ def _check_preprocessor(preprocessor: Any, features: int) -> None:
         if mask.dtype != bool or mask.shape != (features,):
             raise wrong("model prepares other columns than it has")
         chosen = int(mask.sum())
-        if type(transformer) is OrdinalEncoder and len(transformer.categories_) == chosen:
-            width += chosen
-        elif type(transformer) is FunctionTransformer:
+        if (type(transformer) is OrdinalEncoder and len(transformer.categories_) == chosen) or type(
+            transformer
+        ) is FunctionTransformer:
             width += chosen
     if width != features:
         raise wrong("model prepares other columns than it has")

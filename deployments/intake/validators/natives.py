@@ -76,7 +76,7 @@ def _check_feature_count(estimator: Any) -> None:
             raise _wrong(f"{name}.{key} is for another number of features than {features}")
 
 
-def _fits(estimator: Any, key: str, matrix: Any, features: int) -> bool:
+def _fits(_estimator: Any, key: str, matrix: Any, features: int) -> bool:
     if matrix.shape[1] == features or matrix.size == 0:
         return True
     # Metric "precomputed" keeps no points, and a precomputed kernel no vectors; PLS and friends

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.neighbors._kd_tree import NodeData  # noqa: PLC2701 - checked for below
+from sklearn.neighbors._kd_tree import NodeData
 
 from deployments.intake.validators.distances import check_distance_features, wrong_native
 

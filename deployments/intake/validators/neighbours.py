@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from sklearn.cluster import BisectingKMeans
 from sklearn.neighbors import KernelDensity
-from sklearn.neighbors._base import NeighborsBase  # noqa: PLC2701 - the common base
+from sklearn.neighbors._base import NeighborsBase
 
 from deployments.intake.validators.distances import wrong_native
 
@@ -16,7 +16,7 @@ def check_neighbours(model: Any) -> None:
     points, features = attributes.get("_fit_X"), attributes.get("n_features_in_")
     if points is None:
         return
-    shape = getattr(points, "shape", ())
+    shape: tuple[Any, ...] = getattr(points, "shape", ())
     rows = attributes.get("n_samples_fit_")
     if len(shape) != 2 or shape[0] != rows:  # noqa: PLR2004 - rows and features
         raise wrong_native("a neighbour model keeps other points than it counts")

@@ -7,7 +7,7 @@ after it becomes noticeable, on any thread and without signals.
 
 import re
 import time
-from itertools import chain
+from itertools import chain, pairwise
 from typing import Any
 
 from deployments.intake.refusals import refusal
@@ -41,7 +41,7 @@ def check_pattern(pattern: Any) -> None:
 def _pieces(pattern: str) -> list[str]:
     """What to repeat: common characters, those of the pattern, and its neighbours in pairs."""
     literal = [character for character in pattern if character.isalnum() or character in " -_.'"]
-    pairs = [a + b for a, b in zip(literal, literal[1:], strict=False)]
+    pairs = [a + b for a, b in pairwise(literal)]
     return list(dict.fromkeys(chain("a0 _-", literal[:24], pairs[:24])))
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 from scipy import sparse
-from sklearn.svm._base import BaseLibSVM  # noqa: PLC2701 - the common base
+from sklearn.svm._base import BaseLibSVM
 
 from deployments.intake.validators.distances import wrong_native
 
@@ -36,7 +36,7 @@ def check_support(model: Any) -> None:
 
 def _check_arrays(attributes: dict[str, Any], classes: int, total: int) -> None:
     pairs = classes * (classes - 1) // 2
-    coefficients = attributes.get("_dual_coef_")
+    coefficients: Any = attributes.get("_dual_coef_")
     shape = getattr(coefficients, "shape", None)
     if shape != (classes - 1, total):
         raise wrong_native("a support vector model has other coefficients than vectors")

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.tree._tree import NODE_DTYPE  # noqa: PLC2701 - what the compiled tree reads
+from sklearn.tree._tree import NODE_DTYPE
 
 from deployments.intake.refusals import refusal
 

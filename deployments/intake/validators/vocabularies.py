@@ -89,7 +89,7 @@ def _width(known: Any, groups: Any, mappings: Any, number: int) -> int:
     group = None if groups is None else groups[number]
     if group is None:
         return len(known)
-    mapping = None if mappings is None else mappings[number]
+    mapping: Any = None if mappings is None else mappings[number]
     width = len(known) - len(group) + 1
     good = isinstance(mapping, np.ndarray) and mapping.shape == (len(known),)
     if not good or int(mapping.min()) < 0 or int(mapping.max()) >= width:

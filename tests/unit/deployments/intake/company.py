@@ -11,7 +11,7 @@ class Doubler(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-
     def __init__(self, factor: int = 2) -> None:
         self.factor = factor
 
-    def fit(self, x: Any, y: Any = None) -> Self:
+    def fit(self, _x: Any, _y: Any = None) -> Self:
         """Learn nothing."""
         self.fitted_ = True
         return self

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import cloudpickle
+import cloudpickle  # type: ignore[import-untyped]  # ships no types
 import joblib
 import numpy as np
 import pytest
@@ -126,10 +126,14 @@ NAMES: list[tuple[str, Callable[[Path], bytes], str]] = [
         ),
         "scipy_distribution",
     ),
-    ("41", lambda m: stream(call(named("functools", "partial"), named("os", "system"))), "global"),
+    ("41", lambda _: stream(call(named("functools", "partial"), named("os", "system"))), "global"),
     ("copyreg", _gadget("copyreg", "_reconstructor", "os"), "global"),
     ("operator", _gadget("operator", "attrgetter", "system"), "global"),
-    ("partial-type", lambda _: stream(call(named("functools", "partial"), named("builtins", "set"))), "global"),
+    (
+        "partial-type",
+        lambda _: stream(call(named("functools", "partial"), named("builtins", "set"))),
+        "global",
+    ),
     ("call-reference", _gadget("numpy", "log1p", "1"), "call"),
     ("call-class", _gadget(*LOGISTIC), "call"),
 ]
@@ -365,8 +369,12 @@ def test_47_second_pickle_after_the_first_is_refused(marker: Path) -> None:
 
 
 def test_pending_object_without_state_is_refused() -> None:
-    bare = call(named("numpy._core.multiarray", "_reconstruct"), named("numpy", "ndarray"),
-                value((0,)), value(b"b"))
+    bare = call(
+        named("numpy._core.multiarray", "_reconstruct"),
+        named("numpy", "ndarray"),
+        value((0,)),
+        value(b"b"),
+    )
 
     assert reason_of(stream(instance(*LOGISTIC, b"}" + text("coef_") + bare + b"s"))) == "object"
 

@@ -159,7 +159,7 @@ def _as_tree(content: bytes) -> bytes:
 
 
 def test_honest_tree_is_accepted_and_equal() -> None:
-    model, same = _bent_tree(lambda state: None)
+    model, same = _bent_tree(lambda _: None)
     model.tree_ = same
 
     loaded: Any = read_model(pickle.dumps(model, 4), "pickle")
@@ -338,9 +338,9 @@ def test_91_honest_sparse_coefficients_are_accepted() -> None:
         pytest.param("_n_support", lambda a: a + 100, id="92 n_support"),
         pytest.param("_dual_coef_", lambda a: a[:, :-1].copy(), id="coefficients"),
         pytest.param("_intercept_", lambda a: a[:0].copy(), id="intercept"),
-        pytest.param("_probA", lambda a: np.zeros(7), id="probabilities"),
+        pytest.param("_probA", lambda _: np.zeros(7), id="probabilities"),
         pytest.param("support_vectors_", lambda a: a[:, :1].copy(), id="vectors"),
-        pytest.param("shape_fit_", lambda a: (60, 99), id="shape"),
+        pytest.param("shape_fit_", lambda _: (60, 99), id="shape"),
     ],
 )
 def test_92_bent_support_vectors_are_refused(key: str, change: Callable[[Any], Any]) -> None:

@@ -129,15 +129,23 @@ def _dtype(code: str, state: object = (3, "<", None, None, None, -1, -1, 0)) -> 
     return call(named("numpy", "dtype"), value(code), b"\x89", b"\x88") + value(state) + b"b"
 
 
-def _wrapper(shape: object, dtype: bytes, order: str = "C", tail: bytes = b"\x10" + b"\xff" * 16) -> bytes:
+def _wrapper(
+    shape: object, dtype: bytes, order: str = "C", tail: bytes = b"\x10" + b"\xff" * 16
+) -> bytes:
     state = (
         b"}("
-        + text("subclass") + named("numpy", "ndarray")
-        + text("shape") + value(shape)
-        + text("order") + text(order)
-        + text("dtype") + dtype
-        + text("allow_mmap") + b"\x89"
-        + text("numpy_array_alignment_bytes") + b"K\x10"
+        + text("subclass")
+        + named("numpy", "ndarray")
+        + text("shape")
+        + value(shape)
+        + text("order")
+        + text(order)
+        + text("dtype")
+        + dtype
+        + text("allow_mmap")
+        + b"\x89"
+        + text("numpy_array_alignment_bytes")
+        + b"K\x10"
         + b"u"
     )
     return stream(instance("joblib.numpy_pickle", "NumpyArrayWrapper", state) + tail)
@@ -164,7 +172,10 @@ def _wrapper(shape: object, dtype: bytes, order: str = "C", tail: bytes = b"\x10
             id="61 object field",
         ),
         pytest.param(
-            _wrapper((1,), _dtype("M8", (4, "<", None, None, None, -1, -1, 0, ({"x": 1}, (b"s", 1, 1, 1))))),
+            _wrapper(
+                (1,),
+                _dtype("M8", (4, "<", None, None, None, -1, -1, 0, ({"x": 1}, (b"s", 1, 1, 1)))),
+            ),
             id="61 metadata",
         ),
     ],
@@ -176,16 +187,26 @@ def test_58_to_61_array_wrappers_that_lie_are_refused(content: bytes) -> None:
 def _array(shape: object, code: str, raw: bytes) -> bytes:
     empty = call(
         named("numpy._core.multiarray", "_reconstruct"),
-        named("numpy", "ndarray"), value((0,)), value(b"b"),
+        named("numpy", "ndarray"),
+        value((0,)),
+        value(b"b"),
     )
-    state = b"(K\x01" + value(shape) + _dtype(code) + b"\x89" + b"C" + bytes([len(raw)]) + raw + b"t"
+    state = (
+        b"(K\x01" + value(shape) + _dtype(code) + b"\x89" + b"C" + bytes([len(raw)]) + raw + b"t"
+    )
     return stream(empty + state + b"b")
 
 
 def _frombuffer(length: int, shape: object, code: str = "f8", order: str = "C") -> bytes:
     raw = b"\x96" + struct.pack("<Q", length) + b"\x00" * length
     return stream(
-        call(named("numpy._core.numeric", "_frombuffer"), raw, _dtype(code), value(shape), text(order)),
+        call(
+            named("numpy._core.numeric", "_frombuffer"),
+            raw,
+            _dtype(code),
+            value(shape),
+            text(order),
+        ),
         protocol=5,
     )
 
@@ -197,7 +218,9 @@ def _frombuffer(length: int, shape: object, code: str = "f8", order: str = "C") 
             stream(
                 call(
                     named("numpy._core.multiarray", "_reconstruct"),
-                    named("numpy", "ndarray"), value((2**40,)), value(b"d"),
+                    named("numpy", "ndarray"),
+                    value((2**40,)),
+                    value(b"d"),
                 )
             ),
             id="62 allocation",
@@ -217,8 +240,10 @@ def test_62_to_64_arrays_whose_bytes_do_not_fit_are_refused(content: bytes) -> N
 
 
 def test_65_hash_bomb_is_refused() -> None:
-    doubling = b"N" + b"\x94h\x00\x86" * 1 + b"".join(
-        b"\x94h" + bytes([n]) + b"\x86" for n in range(1, 40)
+    doubling = (
+        b"N"
+        + b"\x94h\x00\x86" * 1
+        + b"".join(b"\x94h" + bytes([n]) + b"\x86" for n in range(1, 40))
     )
     content = stream(b"}\x94" * 0 + b"}" + doubling + b"Ns")
 

@@ -27,7 +27,7 @@ X = np.random.default_rng(0).normal(size=(30, 3))
 @cache
 def honest() -> bytes:
     """A skops file that is accepted as it is."""
-    return skops.io.dumps(LogisticRegression().fit(X, X[:, 0] > 0))
+    return bytes(skops.io.dumps(LogisticRegression().fit(X, X[:, 0] > 0)))
 
 
 def rewritten(
@@ -76,7 +76,9 @@ def test_74_forged_sizes_are_refused() -> None:
     assert reason_of(bytes(content)) == "zip"
 
 
-@pytest.mark.parametrize("name", ["../x.bin", "/etc/x.bin", "a/../../x.bin", "C:x.bin", "..\\x.bin"])
+@pytest.mark.parametrize(
+    "name", ["../x.bin", "/etc/x.bin", "a/../../x.bin", "C:x.bin", "..\\x.bin"]
+)
 def test_75_member_names_that_leave_the_archive_are_refused(name: str) -> None:
     assert reason_of(rewritten(members={name: b"x"})) == "zip"
 
@@ -136,7 +138,9 @@ def npy(header: str, data: bytes = b"") -> bytes:
         ),
         pytest.param(npy("{'descr': '|O', 'fortran_order': False, 'shape': (1,)}"), id="81"),
         pytest.param(npy("{'descr': '<f8', 'fortran_order': False, 'shape': (-1,)}"), id="neg"),
-        pytest.param(npy("{'descr': [('a', '|O')], 'fortran_order': False, 'shape': ()}"), id="rec"),
+        pytest.param(
+            npy("{'descr': [('a', '|O')], 'fortran_order': False, 'shape': ()}"), id="rec"
+        ),
         pytest.param(
             npy("{'descr': '<f8', 'fortran_order': False, 'shape': (2,)}", bytes(24)), id="tail"
         ),
@@ -168,39 +172,58 @@ def _with_attribute(node: dict[str, Any]) -> Callable[[dict[str, Any]], None]:
 
 
 HOSTILE_NODES = [
-    pytest.param(_node("MethodNode", "builtins", "str", content={"func": "x"}), "type", id="82 method"),
+    pytest.param(
+        _node("MethodNode", "builtins", "str", content={"func": "x"}), "type", id="82 method"
+    ),
     pytest.param(_node("OperatorFuncNode", "operator", "attrgetter", attrs={}), "type", id="82 op"),
     pytest.param(_node("FunctionNode", "os", "system"), "global", id="82 function"),
     pytest.param(_node("TypeNode", "os", "system"), "global", id="82 type"),
     pytest.param(_node("TypeNode", "builtins", "getattr"), "global", id="82 getattr"),
     pytest.param(
         _node(
-            "PartialNode", "functools", "partial",
+            "PartialNode",
+            "functools",
+            "partial",
             content={
-                "func": _node("FunctionNode", "os", "system"), "args": {}, "kwds": {},
+                "func": _node("FunctionNode", "os", "system"),
+                "args": {},
+                "kwds": {},
                 "namespace": {},
             },
         ),
-        "global", id="82 partial",
+        "global",
+        id="82 partial",
     ),
     pytest.param(
         _node("ConstructorFromReduceNode", "subprocess", "Popen", content=_json("id")),
-        "global", id="82 constructor",
+        "global",
+        id="82 constructor",
     ),
     pytest.param(_node("ObjectNode", "os", "_wrap_close"), "global", id="object"),
     pytest.param(_node("ObjectNode", "numpy", "f2py.os.system"), "dotted", id="dotted"),
-    pytest.param(_node("FunctionNode", "sklearn.svm._classes", "SVC"), "type", id="class as function"),
+    pytest.param(
+        _node("FunctionNode", "sklearn.svm._classes", "SVC"), "type", id="class as function"
+    ),
     pytest.param(_node("NoSuchNode", "builtins", "dict"), "type", id="unknown"),
     pytest.param(_node("ListNode", "builtins", "map", content=[]), "global", id="map"),
     pytest.param(_node("SetNode", "os", "system", content=[]), "global", id="set"),
     pytest.param(_node("BytesNode", "builtins", "bytes", file="../x.bin"), "type", id="member"),
     pytest.param(
-        _node("RandomGeneratorNode", "numpy.random", "Generator",
-              content={"bit_generator": _json("seed"), "seed_seq": _json(1)}),
-        "native", id="generator",
+        _node(
+            "RandomGeneratorNode",
+            "numpy.random",
+            "Generator",
+            content={"bit_generator": _json("seed"), "seed_seq": _json(1)},
+        ),
+        "native",
+        id="generator",
     ),
-    pytest.param(_node("JsonNode", "builtins", "str", content="[[1]]"), "arguments", id="json list"),
-    pytest.param(_node("LossNode", "os", "system", __reduce__={"args": _json(None)}), "native", id="loss"),
+    pytest.param(
+        _node("JsonNode", "builtins", "str", content="[[1]]"), "arguments", id="json list"
+    ),
+    pytest.param(
+        _node("LossNode", "os", "system", __reduce__={"args": _json(None)}), "native", id="loss"
+    ),
 ]
 
 
@@ -220,9 +243,7 @@ def test_82_listed_function_is_accepted() -> None:
 def test_82_state_key_that_names_a_method_is_refused() -> None:
     def change(schema: dict[str, Any]) -> None:
         schema["content"]["content"]["predict"] = _node("FunctionNode", "numpy", "mean")
-        schema["content"]["key_types"]["content"].append(
-            _node("TypeNode", "builtins", "str")
-        )
+        schema["content"]["key_types"]["content"].append(_node("TypeNode", "builtins", "str"))
 
     assert reason_of(rewritten(change)) == "state_key"
 
@@ -238,7 +259,9 @@ def test_82_node_that_contains_itself_is_refused() -> None:
 
 @pytest.mark.parametrize("depth", [1_000, 100_000])
 def test_83_schema_nested_without_end_is_refused(depth: int) -> None:
-    nested = '{"__loader__": "ListNode", "__module__": "builtins", "__class__": "list", "content": ['
+    nested = (
+        '{"__loader__": "ListNode", "__module__": "builtins", "__class__": "list", "content": ['
+    )
     with zipfile.ZipFile(buffer := io.BytesIO(), "w") as archive:
         body = nested * depth + "]}" * depth
         archive.writestr("schema.json", '{"protocol": 2, ' + body[1:])

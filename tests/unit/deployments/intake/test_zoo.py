@@ -29,7 +29,9 @@ from tests.unit.deployments.intake.zoo_predictions import answers, are_same
 WAYS = (*(f"pickle{protocol}" for protocol in PROTOCOLS), "joblib", "gz", "xz", "skops")
 IS_FULL = os.environ.get("SLIPWAY_FULL") == "1"
 #: skops itself cannot read these back: pandas objects among the parameters.
-NOT_IN_SKOPS = frozenset({"Pipeline[frame-values]", "Pipeline[frame-positions]", "SimpleImputer[na]"})
+NOT_IN_SKOPS = frozenset(
+    {"Pipeline[frame-values]", "Pipeline[frame-positions]", "SimpleImputer[na]"}
+)
 
 
 def saved(model: Any, way: str) -> bytes | None:
@@ -38,7 +40,7 @@ def saved(model: Any, way: str) -> bytes | None:
         return pickle.dumps(model, int(way[-1]))
     if way == "skops":
         try:
-            return skops.io.dumps(model)
+            return bytes(skops.io.dumps(model))
         except (UnsupportedTypeException, TypeError, RecursionError):
             return None
     buffer = io.BytesIO()

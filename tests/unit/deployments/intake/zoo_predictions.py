@@ -40,7 +40,7 @@ def are_same(first: Any, second: Any) -> bool:
             return False
         if first.dtype == object:
             pairs = zip(first.ravel(), second.ravel(), strict=True)
-            return all(a is b or a == b or (a != a and b != b) for a, b in pairs)  # noqa: PLR0124 - NaN
+            return all(bool(a is b or a == b or (a != a and b != b)) for a, b in pairs)  # noqa: PLR0124 - NaN
         return first.tobytes() == second.tobytes()
     if hasattr(first, "equals"):
         return bool(first.equals(second))
