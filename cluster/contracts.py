@@ -191,6 +191,16 @@ class VetRequest:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class CompiledForm:
+    """A version's arrays for the short path, stored beside its model by a digest of their own."""
+
+    sha256: str
+    size_bytes: int
+    #: As ``engines.container`` packs them; empty once the Loader has stored them.
+    content: bytes = field(default=b"", repr=False)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class VetReport:
     """The verdict on an accepted file (a refused one raises UploadRefused)."""
 
@@ -210,6 +220,8 @@ class VetReport:
     canary: JsonObject = field(default_factory=dict)
     #: Loader and library versions the verdict holds for.
     libraries: dict[str, str] = field(default_factory=dict)
+    #: Where the short path may answer some method.
+    compiled: CompiledForm | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -176,6 +176,10 @@ class Settings(BaseSettings):
 
     short_path_enabled: bool = True
     """Whether small compiled models are answered in the ingress."""
+    short_path_cache_bytes: int = Field(64 * 1024**2, ge=1024 * 1024)
+    """Memory of compiled models in one ingress replica."""
+    result_cache_bytes: int = Field(32 * 1024**2, ge=0)
+    """Memory of answers kept in one ingress replica, of slow models alone; 0 keeps none."""
     predictor_cache_bytes: int = Field(2 * 1024**3, ge=1024 * 1024)
     """Memory of loaded models in one Predictor."""
 

@@ -160,6 +160,7 @@ class ServeLoaders:
     def __init__(self, handle: Handle) -> None:
         self._vet = handle.options(method_name="vet", _by_reference=True)
         self._fetch = handle.options(method_name="fetch", _by_reference=True)
+        self._fetch_compiled = handle.options(method_name="fetch_compiled", _by_reference=True)
         self._status = handle.options(method_name="status")
 
     async def vet(self, content: bytes, request: VetRequest) -> VetReport:
@@ -170,6 +171,13 @@ class ServeLoaders:
     async def fetch(self, sha256: str, size_bytes: int) -> bytes:
         """Verified bytes of a stored artifact."""
         content: bytes = await call(self._fetch, sha256, size_bytes, timeout_s=FETCH_TIMEOUT_S)
+        return content
+
+    async def fetch_compiled(self, sha256: str, size_bytes: int) -> bytes:
+        """Verified arrays of a stored artifact's compiled form; empty where it has none."""
+        content: bytes = await call(
+            self._fetch_compiled, sha256, size_bytes, timeout_s=FETCH_TIMEOUT_S
+        )
         return content
 
     async def status(self) -> LoaderStatus:

@@ -8,6 +8,7 @@ registry.  Blocking work runs in threads, so that health checks are answered mea
 import asyncio
 import hashlib
 import sys
+from dataclasses import replace
 from typing import get_args
 
 import anyio.to_thread
@@ -78,8 +79,7 @@ class Loader:
         with self._health.track(label=f"vetting of {request.sha256}") as call:
             call.begin()
             report = await self._sandbox.vet(content, request)
-            await anyio.to_thread.run_sync(self._keep, content, request.sha256, report)
-        return report
+            return await anyio.to_thread.run_sync(self._keep, content, request.sha256, report)
 
     async def fetch(self, sha256: str, size_bytes: int) -> bytes:
         """
@@ -98,6 +98,28 @@ class Loader:
         elif verdict.refusal is not None:
             raise verdict.refusal
         return content
+
+    async def fetch_compiled(self, sha256: str, size_bytes: int) -> bytes:
+        """
+        Verified arrays of the model's compiled form, made under the libraries of now.
+
+        Returns:
+            A container of ``engines.container``; empty where the version has no such form.
+
+        Raises:
+            ModelUnavailable, ArtifactCorrupt, UploadRefused: As ``fetch`` does.
+        """
+        self._health.beat()
+        verdict = await anyio.to_thread.run_sync(self._verdicts.find, sha256)
+        if verdict is None:
+            await self.fetch(sha256, size_bytes)
+            verdict = await anyio.to_thread.run_sync(self._verdicts.find, sha256)
+        if verdict is not None and verdict.refusal is not None:
+            raise verdict.refusal
+        form = None if verdict is None else verdict.compiled
+        if form is None:
+            return b""
+        return await anyio.to_thread.run_sync(self._store.get, form.sha256, form.size_bytes)
 
     async def replay(
         self, version: VersionRef, signature: Signature, method: Method, batch: Batch
@@ -166,9 +188,18 @@ class Loader:
         if free_bytes is not None and free_bytes < 2 * len(content):
             raise StorageFull("the model store is full: free some space, then try again")
 
-    def _keep(self, content: bytes, sha256: str, report: VetReport) -> None:
+    def _keep(self, content: bytes, sha256: str, report: VetReport) -> VetReport:
         self._store.put(content, sha256)
-        self._verdicts.accept(sha256, report.canary)
+        return self._accept(sha256, report)
+
+    def _accept(self, sha256: str, report: VetReport) -> VetReport:
+        """The report as others get it: with the compiled form's name, without its arrays."""
+        form = report.compiled
+        if form is not None:
+            self._store.put(form.content, form.sha256)
+            report = replace(report, compiled=replace(form, content=b""))
+        self._verdicts.accept(sha256, report.canary, form)
+        return report
 
     async def _vet_again(self, content: bytes, sha256: str) -> None:
         task = self._vettings.get(sha256)
@@ -194,7 +225,7 @@ class Loader:
                 if refusal.context.get("gate") != "sandbox":
                     await anyio.to_thread.run_sync(self._verdicts.refuse, sha256, refusal)
                 raise
-            await anyio.to_thread.run_sync(self._verdicts.accept, sha256, report.canary)
+            await anyio.to_thread.run_sync(self._accept, sha256, report)
         finally:
             del self._vettings[sha256]
 

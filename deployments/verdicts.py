@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cluster.artifacts import ArtifactStore
-from cluster.contracts import JsonObject
+from cluster.contracts import CompiledForm, JsonObject
 from cluster.errors import PlatformError, UploadRefused
 from deployments.intake.protocol import BrokenFrame
 from deployments.intake.verdict import error_from_json, error_to_json
@@ -24,6 +24,8 @@ class Verdict:
 
     #: Why the file may not be released; ``None`` where it may.
     refusal: PlatformError | None
+    #: Name of the arrays for the short path; ``None`` where there are none.
+    compiled: CompiledForm | None = None
 
 
 class Verdicts:
@@ -45,7 +47,7 @@ class Verdicts:
         if not isinstance(verdict, dict):
             return None
         if verdict.get("accepted") is True:
-            return Verdict(refusal=None)
+            return Verdict(refusal=None, compiled=_compiled(verdict.get("compiled")))
         try:
             return Verdict(refusal=error_from_json(verdict))
         except BrokenFrame:
@@ -56,9 +58,12 @@ class Verdicts:
         canary: JsonObject = self._note(sha256)["canary"]
         return canary
 
-    def accept(self, sha256: str, canary: JsonObject) -> None:
+    def accept(self, sha256: str, canary: JsonObject, compiled: CompiledForm | None = None) -> None:
         """Record that the file passed; the first canary stays.  Raises as ``put_note`` does."""
-        self._record(sha256, {"accepted": True}, canary)
+        verdict: JsonObject = {"accepted": True}
+        if compiled is not None:
+            verdict["compiled"] = {"sha256": compiled.sha256, "size_bytes": compiled.size_bytes}
+        self._record(sha256, verdict, canary)
 
     def refuse(self, sha256: str, refusal: UploadRefused) -> None:
         """Record that the stored file no longer passes.  Raises as ``put_note`` does."""
@@ -86,3 +91,12 @@ class Verdicts:
             name: note[name] if isinstance(note.get(name), dict) else {}
             for name in ("canary", "verdicts")
         }
+
+
+def _compiled(noted: object) -> CompiledForm | None:
+    if not isinstance(noted, dict):
+        return None
+    sha256, size_bytes = noted.get("sha256"), noted.get("size_bytes")
+    if not isinstance(sha256, str) or type(size_bytes) is not int:
+        return None
+    return CompiledForm(sha256=sha256, size_bytes=size_bytes)

@@ -122,7 +122,7 @@ class Inference:
         self, resolved: ResolvedVersion, method: Method, batch: Batch, timeout_s: float
     ) -> NDArray[Any]:
         if self._short_path is not None:
-            engine = self._short_path.find_engine(resolved, method)
+            engine = self._short_path.find_engine(resolved, method, batch.rows)
             if engine is not None:
                 return engine(batch)
         if self._cache is None:

@@ -25,9 +25,9 @@ class ShortPath(Protocol):
     """Engines small and safe enough to answer in this process."""
 
     def find_engine(
-        self, resolved: ResolvedVersion, method: Method, /
+        self, resolved: ResolvedVersion, method: Method, rows: int, /
     ) -> Callable[[Batch], NDArray[Any]] | None:
-        """What answers without a hop, or ``None``."""
+        """What answers that many rows without a hop, or ``None``."""
         ...
 
 

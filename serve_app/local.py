@@ -52,6 +52,10 @@ class LocalLoaders:
         """Verified bytes of a stored artifact."""
         return await self.loader.fetch(sha256, size_bytes)
 
+    async def fetch_compiled(self, sha256: str, size_bytes: int) -> bytes:
+        """Verified arrays of a stored artifact's compiled form; empty where it has none."""
+        return await self.loader.fetch_compiled(sha256, size_bytes)
+
     async def status(self) -> LoaderStatus:
         """State of sandbox and storage."""
         return await self.loader.status()

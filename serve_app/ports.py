@@ -58,6 +58,15 @@ class Loaders(Protocol):
         """
         ...
 
+    async def fetch_compiled(self, sha256: str, size_bytes: int) -> bytes:
+        """
+        Verified arrays of the artifact's compiled form; empty where it has none.
+
+        Raises:
+            ModelUnavailable, ArtifactCorrupt, UploadRefused: As ``fetch`` does.
+        """
+        ...
+
     async def status(self) -> LoaderStatus:
         """State of sandbox and storage."""
         ...

@@ -22,6 +22,7 @@ from serve_app.registry.catalog import Catalog
 from serve_app.registry.changes import ChangeFollower
 from serve_app.registry.database import Database
 from serve_app.registry.stats import StatsRecorder
+from serve_app.result_cache import ResultCache
 from serve_app.retries import RetryingPredictor
 from serve_app.security.accounts import Accounts
 from serve_app.security.identities import Identities
@@ -29,6 +30,7 @@ from serve_app.security.limits import Limits
 from serve_app.security.lockout import Lockout
 from serve_app.security.passwords import Passwords
 from serve_app.security.tokens import Tokens
+from serve_app.short_path import CompiledModels
 from serve_app.uploads import Uploads
 from serve_app.vetting import Vetting
 
@@ -56,6 +58,7 @@ class Services:
     uploads: Uploads
     vetting: Vetting
     model_lists: ModelLists
+    short_path: CompiledModels | None = None
     is_draining: bool = field(default=False)
 
     async def start(self) -> None:
@@ -68,6 +71,8 @@ class Services:
         """Let what was accepted finish, then let go of every connection."""
         self.is_draining = True
         await self.coalescer.close()
+        if self.short_path is not None:
+            await self.short_path.close()
         await self.identities.close()
         await self.limits.close()
         await self.stats.stop()
@@ -109,6 +114,7 @@ def build_services(
         replicas=settings.workers,
     )
     stats = StatsRecorder(database, replica_id)
+    short_path = _short_path(settings, loaders)
     bounds = CoalescerLimits(max_rows=coalesce_max_rows) if coalesce_max_rows else None
     coalescer = Coalescer(RetryingPredictor(predictors), limits=bounds)
     return Services(
@@ -136,10 +142,19 @@ def build_services(
         inference=Inference(
             catalog=catalog,
             coalescer=coalescer,
+            short_path=short_path,
+            cache=ResultCache(max_bytes=settings.result_cache_bytes),
             observers=(count_prediction, tally_into(stats)),
         ),
         stats=stats,
         uploads=Uploads.from_settings(settings),
         vetting=Vetting(loaders, patience_s=settings.request_timeout_s),
         model_lists=ModelLists(cache, follower),
+        short_path=short_path,
     )
+
+
+def _short_path(settings: Settings, loaders: Loaders) -> CompiledModels | None:
+    if not settings.short_path_enabled:
+        return None
+    return CompiledModels(loaders, max_bytes=settings.short_path_cache_bytes)

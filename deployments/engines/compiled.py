@@ -4,6 +4,7 @@ A compiled model: preparation steps and a head, as one engine.
 It needs neither scikit-learn nor unpickling: the only kind of engine that may run beside secrets.
 """
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Self
@@ -11,7 +12,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from cluster.contracts import Batch, JsonObject, Method
+from cluster.contracts import Batch, CompiledForm, JsonObject, Method
 from cluster.errors import ArtifactCorrupt, InvalidInput
 from deployments.engines.base import Values
 from deployments.engines.container import pack, unpack
@@ -26,6 +27,8 @@ _HEADS: Mapping[str, type[Head]] = {
     "transform": TransformHead,
     "trees": TreesHead,
 }
+#: A request that costs more than this is not for a process that answers others meanwhile.
+SHORT_PATH_COST_S = 200e-6
 #: Beside the arrays: the objects that hold them.
 _OVERHEAD_BYTES = 4096
 
@@ -112,3 +115,9 @@ def prepared_width(steps: tuple[Step, ...], width: int) -> int:
     for step in steps:
         width = step.width_after(width)
     return width
+
+
+def compiled_form(content: bytes) -> CompiledForm:
+    """What ``dump`` gave, with its digest."""
+    digest = hashlib.sha256(content).hexdigest()
+    return CompiledForm(sha256=digest, size_bytes=len(content), content=content)

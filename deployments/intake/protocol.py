@@ -13,8 +13,9 @@ from typing import Any
 from cluster.contracts import JsonObject
 
 _LENGTH = struct.Struct("<Q")
-#: The verdict holds a signature and the canary's answers; more than this is no verdict.
-MAX_VERDICT_BYTES = 4 * 1024 * 1024
+#: The verdict holds a signature, the canary's answers and compiled arrays in base64; more than this
+#: is no verdict.
+MAX_VERDICT_BYTES = 28 * 1024 * 1024
 #: Commands to the zygote and its notices.
 MAX_NOTICE_BYTES = 64 * 1024
 

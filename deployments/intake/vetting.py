@@ -7,10 +7,11 @@ file of one's own.
 
 import warnings
 
-from cluster.contracts import ArtifactFormat, VetReport, VetRequest
+from cluster.contracts import ArtifactFormat, CompiledForm, VetReport, VetRequest
 from cluster.errors import UploadRefused
 from deployments.engines.canary import canary_batch
-from deployments.engines.choose import choose_engines
+from deployments.engines.choose import EngineChoice, choose_engines
+from deployments.engines.compiled import SHORT_PATH_COST_S, compiled_form
 from deployments.engines.loaded import LoadedModel
 from deployments.intake.canary import compare_canary, run_canary
 from deployments.intake.examples import check_examples
@@ -19,6 +20,9 @@ from deployments.intake.libraries import library_versions
 from deployments.intake.limits import Limits
 from deployments.intake.reader import read_model_with_notes
 from deployments.signatures.derive import derive_signature
+
+#: Larger arrays stay in Predictors; the ingress has other uses for its memory.
+MAX_COMPILED_BYTES = 16 * 1024 * 1024
 
 
 def vet(
@@ -66,7 +70,21 @@ def _vet(
         warnings=reading.notes,
         canary=canary,
         libraries=library_versions(extra_names),
+        compiled=_compiled(model, choice),
     )
+
+
+def _compiled(model: LoadedModel, choice: EngineChoice) -> CompiledForm | None:
+    """The arrays for the short path, where some method is quick enough for it by them."""
+    compiled = model.compiled
+    if compiled is None or compiled.memory_bytes > MAX_COMPILED_BYTES:
+        return None
+    costs = choice.cost_per_row_s
+    chosen = [costs[m] for m, name in choice.engines.items() if name == compiled.name]
+    # The ingress measures anew; here a busy machine is not to decide for good.
+    if not chosen or min(chosen) > 2 * SHORT_PATH_COST_S:
+        return None
+    return compiled_form(compiled.dump())
 
 
 def _require_permitted(file_format: ArtifactFormat, allowed: tuple[ArtifactFormat, ...]) -> None:

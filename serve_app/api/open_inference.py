@@ -170,8 +170,10 @@ def _json(body: JsonObject) -> Response:
     return Response(orjson.dumps(body), media_type="application/json")
 
 
+infer = PredictionRoute(_infer, is_v2=True)
+
+
 def _model_routes() -> list[Route]:
-    infer = PredictionRoute(_infer, is_v2=True)
     reads = {
         "": PredictionRoute(_metadata, is_v2=True),
         "/config": PredictionRoute(_config, is_v2=True),

@@ -176,9 +176,11 @@ def _too_large(max_bytes: int) -> TooLarge:
     return TooLarge(f"the answer would exceed {max_bytes} bytes: send fewer rows at a time")
 
 
+by_path = PredictionRoute(_predict)
+by_body = PredictionRoute(_predict_older)
 routes = [
-    Route("/api/v1/models/{model}/predict", PredictionRoute(_predict), methods=["POST"]),
-    Route("/api/v1/predict", PredictionRoute(_predict_older), methods=["POST"]),
+    Route("/api/v1/models/{model}/predict", by_path, methods=["POST"]),
+    Route("/api/v1/predict", by_body, methods=["POST"]),
 ]
 
 

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Generic, Self, TypeVar
 
-from cluster.contracts import ArtifactFormat, Examples, JsonObject, VetReport
+from cluster.contracts import ArtifactFormat, CompiledForm, Examples, JsonObject, VetReport
 
 T = TypeVar("T")
 
@@ -42,9 +42,16 @@ class NewVersion:
                 "warnings": list(report.warnings),
                 "canary": report.canary,
                 "libraries": report.libraries,
+                "compiled": _named(report.compiled),
             },
             examples=None if examples is None else asdict(examples),
         )
+
+
+def _named(compiled: CompiledForm | None) -> JsonObject | None:
+    if compiled is None:
+        return None
+    return {"sha256": compiled.sha256, "size_bytes": compiled.size_bytes}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

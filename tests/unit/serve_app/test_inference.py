@@ -33,7 +33,7 @@ class TripleHere:
     """A short path that answers one method in this process."""
 
     def find_engine(
-        self, _resolved: ResolvedVersion, method: Method, /
+        self, _resolved: ResolvedVersion, method: Method, _rows: int, /
     ) -> Callable[[Batch], NDArray[Any]] | None:
         if method != "predict":
             return None
