@@ -7,8 +7,8 @@ loses middleware added later, and would carry what its settings hold into Serve'
 
 import logging
 
-from fastapi import FastAPI
 from ray import serve
+from starlette.types import ASGIApp
 
 from cluster.deploy_args import DeployArgs
 from cluster.errors import PlatformError
@@ -16,6 +16,7 @@ from cluster.logs import configure_logging
 from cluster.settings import Role, load_settings
 from deployments.handles import Handle, ServeLoaders, ServePredictors
 from serve_app.app import create_app
+from serve_app.hot_routes import HotRoutes
 from serve_app.services import Services, build_services
 
 logger = logging.getLogger(__name__)
@@ -35,9 +36,9 @@ class Ingress:
             coalesce_max_rows=args.coalesce_max_rows,
         )
 
-    def __serve_build_asgi_app__(self) -> FastAPI:
+    def __serve_build_asgi_app__(self) -> ASGIApp:
         """The application; Serve runs its lifespan before the first request and after the last."""
-        return create_app(self._services)
+        return HotRoutes(create_app(self._services), self._services.settings)
 
     async def check_health(self) -> None:
         """
