@@ -66,10 +66,13 @@ class ReplicaHealth:
     #: Resident bytes beyond which a restart is cheaper than going on; none is watched at 0.
     memory_bound_bytes: int = 0
     clock: Callable[[], float] = time.monotonic
+    #: Processor seconds that this process has used.
+    cpu_clock: Callable[[], float] = time.process_time
     window_s: float = WINDOW_S
     _open: set[TrackedCall] = field(default_factory=set)
     _ended: deque[_Ended] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
     _lags: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
+    _cpu: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
     _started_s: float | None = None
     _beating: "asyncio.Task[None] | None" = None
 
@@ -106,8 +109,10 @@ class ReplicaHealth:
             self._beating = asyncio.get_running_loop().create_task(self._watch_loop())
 
     def lagged(self, lag_s: float) -> None:
-        """The event loop was late by ``lag_s``."""
-        self._lags.append((self.clock(), lag_s))
+        """The event loop was late by ``lag_s``; the processor time is noted along with it."""
+        now_s = self.clock()
+        self._lags.append((now_s, lag_s))
+        self._cpu.append((now_s, self.cpu_clock()))
 
     def stop(self) -> None:
         """Stop watching the event loop."""
@@ -136,8 +141,9 @@ class ReplicaHealth:
         The window as floats for ``record_autoscaling_stats``.
 
         Returns:
-            utilisation (busy lanes, 0 to 1), queue_age_s, p95_ms, error_share, loop_lag_s,
-            memory_share (of its bound), degraded (1 if a check would fail).
+            utilisation (busy lanes, 0 to 1), cpu_share (of one core), queue_age_s, p95_ms,
+            error_share, loop_lag_s (the worst), loop_lag_p95_s, memory_share (of its bound),
+            degraded (1 if a check would fail).
         """
         now_s = self.clock()
         recent = [e for e in self._ended if now_s - e.at_s <= self.window_s]
@@ -146,10 +152,12 @@ class ReplicaHealth:
         bound = self.memory_bound_bytes
         return {
             "utilisation": self._utilisation(now_s, recent),
+            "cpu_share": self._cpu_share(now_s),
             "queue_age_s": max(waits_s, default=0.0),
             "p95_ms": percentile([e.ran_s * 1000 for e in recent], 0.95),
             "error_share": sum(e.is_error for e in recent) / len(recent) if recent else 0.0,
             "loop_lag_s": self._worst_lag_s(now_s),
+            "loop_lag_p95_s": percentile(self._recent_lags_s(now_s), 0.95),
             "memory_share": resident_memory_bytes() / bound if bound else 0.0,
             "degraded": float(bool(self.faults())),
         }
@@ -165,8 +173,19 @@ class ReplicaHealth:
                 busy_s += now_s - max(call.begun_s, since_s)
         return min(busy_s / (window_s * self.lanes), 1.0)
 
+    def _cpu_share(self, now_s: float) -> float:
+        """Of one core, since what runs Python gets no more; 0 before two looks at the clock."""
+        since = [sample for sample in self._cpu if now_s - sample[0] <= self.window_s]
+        if len(since) < 2:  # noqa: PLR2004 - a rate needs two readings
+            return 0.0
+        (began_s, before), (ended_s, after) = since[0], since[-1]
+        return min((after - before) / max(ended_s - began_s, BEAT_S), 1.0)
+
+    def _recent_lags_s(self, now_s: float) -> list[float]:
+        return [lag for at, lag in self._lags if now_s - at <= self.window_s]
+
     def _worst_lag_s(self, now_s: float) -> float:
-        return max((lag for at, lag in self._lags if now_s - at <= self.window_s), default=0.0)
+        return max(self._recent_lags_s(now_s), default=0.0)
 
     async def _watch_loop(self) -> None:
         while True:

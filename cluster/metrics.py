@@ -31,6 +31,8 @@ class Metric:
     description: str
     labels: tuple[str, ...] = ()
     bounds: Sequence[float] = ()
+    #: Whether it is of the Serve controller, which is no replica.
+    is_controllers: bool = False
 
     def record(self, value: float = 1, **labels: str) -> None:
         """Add ``value`` to a counter, set a gauge to it, or observe it in a histogram."""
@@ -42,8 +44,10 @@ class Metric:
         # Ray costs a second to import, which the command line need not pay.
         if "ray.serve" not in sys.modules:
             return None
-        from ray import serve
+        from ray import is_initialized, serve
 
+        if self.is_controllers:
+            return _RayInstrument(self) if is_initialized() else None
         try:
             serve.get_replica_context()
         except Exception:  # noqa: BLE001 - Serve raises its own class where there is no replica
@@ -53,7 +57,11 @@ class Metric:
 
 class _RayInstrument:
     def __init__(self, metric: Metric) -> None:
-        from ray.serve import metrics as serve_metrics
+        # Serve's add a replica's labels and exist in a replica alone.
+        if metric.is_controllers:
+            from ray.util import metrics as serve_metrics
+        else:
+            from ray.serve import metrics as serve_metrics
 
         if metric.kind == "histogram":
             histogram = serve_metrics.Histogram(
@@ -133,6 +141,20 @@ CACHE_LOOKUPS = Metric(
     description="Look-ups in our caches, by cache and outcome.",
     labels=("cache", "outcome"),
 )
+SCALING_CHANGES = Metric(
+    name="slipway_scaling_changes_total",
+    kind="counter",
+    description="Changes of a deployment's target by the autoscaling policy, by cause.",
+    labels=("scaled", "cause"),
+    is_controllers=True,
+)
+SCALING_TARGET = Metric(
+    name="slipway_scaling_target",
+    kind="gauge",
+    description="Replicas that the autoscaling policy last asked for.",
+    labels=("scaled",),
+    is_controllers=True,
+)
 ALL = (
     PREDICTIONS,
     PREDICTION_SECONDS,
@@ -143,4 +165,6 @@ ALL = (
     FAIL_OPEN,
     LIMITS_HIT,
     CACHE_LOOKUPS,
+    SCALING_CHANGES,
+    SCALING_TARGET,
 )

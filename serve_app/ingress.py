@@ -11,7 +11,8 @@ from ray import serve
 from starlette.types import ASGIApp
 
 from cluster.deploy_args import DeployArgs
-from cluster.errors import PlatformError
+from cluster.errors import ReplicaUnavailable
+from cluster.health import ReplicaHealth
 from cluster.logs import configure_logging
 from cluster.settings import Role, load_settings
 from deployments.handles import Handle, ServeLoaders, ServePredictors
@@ -28,6 +29,7 @@ class Ingress:
     def __init__(self, args: DeployArgs, loader: Handle, predictor: Handle) -> None:
         settings = args.applied_to(load_settings(Role.INGRESS))
         configure_logging(settings, "ingress")
+        self._health = ReplicaHealth(lanes=1)
         self._services: Services = build_services(
             settings,
             predictors=ServePredictors(predictor),
@@ -45,12 +47,33 @@ class Ingress:
         Return while a restart would mend nothing.
 
         Raises:
-            PlatformError: The change follower's task ended: answers would go stale for good.
+            ReplicaUnavailable: The change follower's task ended, so that answers would go stale for
+                good, or the event loop stood still.
         """
+        self._health.beat()
+        faults = self._health.faults()
         if not self._services.follower.is_alive:
-            logger.error("the change follower ended; asking for a restart")
-            raise PlatformError("the change follower ended")
+            faults.append("the change follower ended")
+        if faults:
+            logger.error("asking for a restart: %s", "; ".join(faults))
+            raise ReplicaUnavailable("; ".join(faults))
 
     def record_autoscaling_stats(self) -> dict[str, float]:
-        """Figures the autoscaling policy reads."""
-        return self._services.inference.autoscaling_stats()
+        """
+        Figures the autoscaling policy reads.
+
+        An ingress is one event loop: its share of a core is its utilisation, and what waits for it
+        waits as long as the loop is late.  What waits for Predictors is their policy's affair and
+        is reported under names that this one does not read.
+        """
+        own = self._health.stats()
+        waiting = self._services.inference.autoscaling_stats()
+        return {
+            "utilisation": own["cpu_share"],
+            "queue_age_s": own["loop_lag_p95_s"],
+            "loop_lag_s": own["loop_lag_s"],
+            "degraded": own["degraded"],
+            "predictor_queue_age_s": waiting["queue_age_s"],
+            "queued_requests": waiting["queued_requests"],
+            "calls_in_flight": waiting["calls_in_flight"],
+        }
