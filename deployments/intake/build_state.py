@@ -30,7 +30,7 @@ def fill(grants: "Grants", target: Any, state: Any) -> None:
     """
     cls = type(target)
     name = f"{cls.__module__}.{cls.__qualname__}"
-    if state == () and not hasattr(target, "__dict__"):
+    if type(state) is tuple and not state and not hasattr(target, "__dict__"):
         return  # a compiled object that has no state and says so
     if type(state) is not dict or not hasattr(target, "__dict__"):
         raise refusal(

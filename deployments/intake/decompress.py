@@ -5,6 +5,7 @@ The bounds hold on what comes out; sizes that a header declares are never believ
 """
 
 import bz2
+import importlib
 import lzma
 import zlib
 from typing import Protocol
@@ -85,7 +86,21 @@ def _stream(method: str, limits: Limits) -> _Stream:
         return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=memory)
     if method == "lzma":
         return lzma.LZMADecompressor(lzma.FORMAT_ALONE, memlimit=memory)
-    raise refusal(
+    return _lz4()
+
+
+def _lz4() -> _Stream:
+    """The decompressor of the optional library, in joblib's frame format."""
+    try:
+        frame = importlib.import_module("lz4.frame")
+    except ImportError:
+        raise _no_lz4() from None
+    stream: _Stream = frame.LZ4FrameDecompressor()
+    return stream
+
+
+def _no_lz4() -> Exception:
+    return refusal(
         "gate1: the file is compressed with lz4, which this server does not read: save it with "
         "joblib.dump(model, path, compress=('zlib', 3))",
         gate="gate1",
@@ -102,15 +117,15 @@ def _read_all(stream: _Stream, content: bytes, limits: Limits) -> bytes:
             chunk = content[position : position + _INPUT_BYTES]
             position += len(chunk)
         try:
-            piece = stream.decompress(chunk, _STEP_BYTES)
-        except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError) as error:
+            piece = bytes(stream.decompress(chunk, _STEP_BYTES))
+        except (OSError, EOFError, RuntimeError, ValueError, zlib.error, lzma.LZMAError) as error:
             raise _damaged(error) from error
         total += len(piece)
         _check_size(total, len(content), limits)
         pieces.append(piece)
         if not piece and not stream.eof and stream.needs_input and position >= len(content):
             raise _damaged(None)
-    if stream.unused_data or position < len(content):
+    if (stream.unused_data or b"") or position < len(content):
         raise refusal(
             "gate1: bytes follow the compressed stream: save the model again",
             gate="gate1",

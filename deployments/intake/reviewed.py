@@ -36,6 +36,11 @@ VALUE_TYPES: dict[str, tuple[str, ...]] = {
     "numpy": tuple(_NUMPY_TYPES.split()),
     "builtins": tuple(_BUILTIN_TYPES.split()),
 }
+_CYTHON_LOSSES = (
+    "CyAbsoluteError CyExponentialLoss CyHalfBinomialLoss CyHalfGammaLoss CyHalfMultinomialLoss "
+    "CyHalfPoissonLoss CyHalfSquaredError CyHalfTweedieLoss CyHalfTweedieLossIdentity CyHuberLoss "
+    "CyPinballLoss __pyx_unpickle_CyHalfMultinomialLoss"
+)
 #: Names of other library versions -> the pair they are today.  Protocol 2 writes Python 2's names.
 ALIASES: dict[tuple[str, str], tuple[str, str]] = {
     **{("__builtin__", name): ("builtins", name) for name in _BUILTIN_TYPES.split()},
@@ -44,6 +49,8 @@ ALIASES: dict[tuple[str, str], tuple[str, str]] = {
     ("__builtin__", "xrange"): ("builtins", "range"),
     ("__builtin__", "slice"): ("builtins", "slice"),
     ("__builtin__", "bytearray"): ("builtins", "bytearray"),
+    # scikit-learn 1.8 and older compiled its losses without their package's name.
+    **{("_loss", name): ("sklearn._loss._loss", name) for name in _CYTHON_LOSSES.split()},
     ("numpy.core.multiarray", "_reconstruct"): ("numpy._core.multiarray", "_reconstruct"),
     ("numpy.core.multiarray", "scalar"): ("numpy._core.multiarray", "scalar"),
     ("numpy.core.numeric", "_frombuffer"): ("numpy._core.numeric", "_frombuffer"),
@@ -51,6 +58,7 @@ ALIASES: dict[tuple[str, str], tuple[str, str]] = {
     ("pandas.core.indexes.range", "RangeIndex"): ("pandas", "RangeIndex"),
     ("pandas.core.arrays.string_", "StringDtype"): ("pandas", "StringDtype"),
     ("pandas.core.arrays.string_", "StringArray"): ("pandas.arrays", "StringArray"),
+    ("pandas.core.arrays.string_arrow", "ArrowStringArray"): ("pandas.arrays", "ArrowStringArray"),
     ("pandas._libs.missing", "NA"): ("pandas", "NA"),
 }
 #: Names that no list, derived or the operator's, may ever bring in.

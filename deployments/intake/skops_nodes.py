@@ -13,7 +13,7 @@ import numpy as np
 
 from deployments.intake.constructors.builtins import default_dict, make_checked_partial
 from deployments.intake.constructors.checks import wrong
-from deployments.intake.opcodes import check_key
+from deployments.intake.containers import check_key
 from deployments.intake.refusals import refusal, unlisted
 from deployments.intake.skops_arrays import ARRAY_NODES
 from deployments.intake.skops_objects import OBJECT_NODES

@@ -9,6 +9,7 @@ import pickletools
 from typing import Any
 
 from deployments.intake.budgets import Budget, over
+from deployments.intake.containers import CONTAINER_OPCODES
 from deployments.intake.globals import Grants
 from deployments.intake.machine import Machine, truncated
 from deployments.intake.object_opcodes import OBJECT_OPCODES
@@ -17,7 +18,7 @@ from deployments.intake.refusals import refusal
 
 _STOP = ord(".")
 _TABLE: tuple[Handler | None, ...] = tuple(
-    (VALUE_OPCODES | OBJECT_OPCODES).get(code) for code in range(256)
+    (VALUE_OPCODES | CONTAINER_OPCODES | OBJECT_OPCODES).get(code) for code in range(256)
 )
 _NAMES = {ord(op.code): op.name for op in pickletools.opcodes}
 

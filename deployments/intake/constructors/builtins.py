@@ -7,8 +7,8 @@ from functools import partial as make_partial
 from typing import Any
 
 from deployments.intake.constructors.checks import is_count, need_arguments, wrong
+from deployments.intake.containers import check_key
 from deployments.intake.machine import Machine
-from deployments.intake.opcodes import check_key
 from deployments.intake.tokens import Pending
 
 PARTIAL = "functools.partial"

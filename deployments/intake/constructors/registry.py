@@ -5,7 +5,15 @@ from typing import Any
 
 from scipy import sparse
 
-from deployments.intake.constructors import arrays, builtins, dtypes, frames, natives, random_states
+from deployments.intake.constructors import (
+    arrays,
+    arrow,
+    builtins,
+    dtypes,
+    frames,
+    natives,
+    random_states,
+)
 from deployments.intake.joblib_arrays import WRAPPER, wrapper
 from deployments.intake.machine import Machine
 
@@ -35,6 +43,10 @@ CONSTRUCTORS: dict[tuple[str, str], Constructor] = {
     ("pandas", "StringDtype"): frames.string_dtype,
     ("pandas._libs.arrays", "__pyx_unpickle_NDArrayBacked"): frames.backed,
     ("pandas.core.indexes.base", "_new_Index"): frames.new_index,
+    ("pyarrow.lib", "type_for_alias"): arrow.type_for_alias,
+    ("pyarrow.lib", "py_buffer"): arrow.py_buffer,
+    ("pyarrow.lib", "_restore_array"): arrow.restore_array,
+    ("pyarrow.lib", "chunked_array"): arrow.chunked_array,
     ("sklearn._loss._loss", "__pyx_unpickle_CyHalfMultinomialLoss"): natives.multinomial,
     ("sklearn.metrics._dist_metrics", "newObj"): natives.distance,
     ("sklearn.tree._tree", "Tree"): natives.tree,
@@ -51,6 +63,7 @@ CALLABLE_TYPES: dict[tuple[str, str], Constructor] = {
 #: (module, name) -> finisher of an instance whose state is checked as a whole.
 FINISHERS: dict[tuple[str, str], Finisher] = {
     ("scipy.interpolate._bsplines", "BSpline"): natives.spline,
+    ("pandas.arrays", "ArrowStringArray"): arrow.string_array,
     WRAPPER: wrapper,
     **{
         (cls.__module__, cls.__qualname__): arrays.sparse_matrix(cls)

@@ -17,6 +17,8 @@ import pandas as pd
 from scipy import sparse
 from scipy.interpolate import BSpline
 from sklearn._loss._loss import CyHalfMultinomialLoss
+from sklearn.cluster import BisectingKMeans
+from sklearn.cluster._kmeans import _kmeans_single_elkan, _kmeans_single_lloyd
 from sklearn.neighbors import BallTree, KDTree
 from sklearn.tree._tree import Tree
 
@@ -43,6 +45,7 @@ _LEAVES = frozenset(
         dt.datetime,
     }
 )
+KMEANS_STEPS = (_kmeans_single_lloyd, _kmeans_single_elkan)
 _SEQUENCES = frozenset({list, tuple, set, frozenset})
 _MAPPINGS = frozenset({dict, OrderedDict, defaultdict})
 #: Checked when they were made, and holding nothing but numbers and text.
@@ -117,13 +120,19 @@ def _children(value: Any, grants: Grants, found: list[Any]) -> Iterable[Any]:
         return _parts(value)
     if any(value is kept for kept in SPLITTERS):
         return ()
+    # Private functions of scikit-learn (one step of k-means) take arrays without a look at them.
+    if getattr(value, "__name__", "").startswith("_"):
+        raise _foreign(value)
     if grants.is_reference(value) and (not isinstance(value, type) or grants.is_value_type(value)):
         return ()
     raise _foreign(value)
 
 
 def _parts(value: Any) -> list[Any]:
-    parts = list(getattr(value, "__dict__", {}).values())
+    attributes = dict(getattr(value, "__dict__", {}))
+    if type(value) is BisectingKMeans and attributes.get("_kmeans_single") in KMEANS_STEPS:
+        del attributes["_kmeans_single"]  # used by fit alone
+    parts = list(attributes.values())
     if isinstance(value, tuple):  # a named tuple
         parts.extend(value)
     if isinstance(value, dict):  # a Bunch

@@ -65,10 +65,10 @@ def _check_vectors(attributes: dict[str, Any], support: Any, total: int) -> None
     fitted = attributes.get("shape_fit_")
     if type(fitted) is not tuple or len(fitted) != 2:  # noqa: PLR2004 - rows and features
         raise wrong_native("a support vector model does not say what it was fitted on")
+    # libsvm reads a kernel row (precomputed, or from a function) at each support vector's place.
+    if total and (int(support.min()) < 0 or int(support.max()) >= fitted[0]):
+        raise wrong_native("a support vector lies outside the kernel")
     if attributes.get("kernel") == "precomputed":
-        # libsvm reads the kernel row at the position of each support vector.
-        if total and (int(support.min()) < 0 or int(support.max()) >= fitted[0]):
-            raise wrong_native("a support vector lies outside the kernel")
         if features != fitted[1] or fitted[0] != fitted[1]:
             raise wrong_native("a precomputed kernel has another size")
         return

@@ -81,7 +81,8 @@ def check_children(left: NDArray[Any], right: NDArray[Any], wrong: Any) -> int:
     if children.size and (children.min() < 1 or children.max() >= count):
         raise wrong("has a child out of range")
     # Each node but the root has exactly one parent: with all reached below, this excludes loops.
-    if children.size != count - 1 or np.unique(children).size != children.size:
+    parents = np.bincount(children.astype(np.intp), minlength=count)
+    if children.size != count - 1 or int(parents.max()) > 1:
         raise wrong("has a node with two parents or none")
     level = np.zeros(1, dtype=np.intp)
     reached, depth = 1, 0

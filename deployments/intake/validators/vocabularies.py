@@ -10,8 +10,9 @@ import numpy as np
 from sklearn.compose import make_column_selector
 from sklearn.feature_extraction import DictVectorizer, FeatureHasher
 from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer
-from sklearn.preprocessing import OneHotEncoder
+from sklearn.preprocessing import MultiLabelBinarizer, OneHotEncoder
 
+from deployments.intake.refusals import refusal
 from deployments.intake.validators.distances import wrong_native
 from deployments.intake.validators.patterns import check_pattern
 
@@ -42,6 +43,23 @@ def check_patterns(vectorizer: Any) -> None:
     pattern = vectorizer.__dict__.get("token_pattern")
     if pattern is not None:
         check_pattern(pattern)
+
+
+def check_input(vectorizer: Any) -> None:
+    """Documents are the text itself: a vectorizer that opens files would read the server's."""
+    if vectorizer.__dict__.get("input", "content") != "content":
+        raise refusal(
+            "gate3: a vectorizer has input='filename' or 'file', which would read files of the "
+            "server: fit it with input='content' and send the text",
+            gate="gate3",
+            reason="parameter",
+        )
+
+
+def drop_cache(binarizer: Any) -> None:
+    """The column of each label is worked out again from ``classes_``, never taken from a file."""
+    if "_cached_dict" in binarizer.__dict__:
+        binarizer.__dict__["_cached_dict"] = None
 
 
 def check_selector(selector: Any) -> None:
@@ -100,6 +118,8 @@ def _width(known: Any, groups: Any, mappings: Any, number: int) -> int:
 RULES = (
     ((CountVectorizer, DictVectorizer), check_vocabulary),
     ((CountVectorizer, HashingVectorizer), check_patterns),
+    ((CountVectorizer, HashingVectorizer), check_input),
+    ((MultiLabelBinarizer,), drop_cache),
     ((FeatureHasher, HashingVectorizer), check_hasher),
     ((make_column_selector,), check_selector),
     ((OneHotEncoder,), check_encoder),

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import skops.io
 from scipy import sparse
+from sklearn.cluster._kmeans import _kmeans_single_lloyd
 from sklearn.ensemble import (
     GradientBoostingClassifier,
     HistGradientBoostingClassifier,
@@ -26,7 +27,13 @@ from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder, SplineTransformer, StandardScaler
+from sklearn.preprocessing import (
+    FunctionTransformer,
+    MultiLabelBinarizer,
+    OneHotEncoder,
+    SplineTransformer,
+    StandardScaler,
+)
 from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
 from sklearn.tree._tree import Tree
@@ -381,6 +388,36 @@ def test_94_parameters_that_burden_the_machine_are_set_back() -> None:
         inner = loaded.steps[1][1]
         assert (inner.n_jobs, inner.verbose, inner.warm_start) == (None, 0, False)
         assert (loaded.memory, loaded.verbose) == (None, False)
+
+
+@pytest.mark.parametrize("source", ["filename", "file"])
+def test_vectorizer_that_would_open_files_is_refused(source: str) -> None:
+    model = CountVectorizer().fit(["ab cd"])
+    model.input = source
+
+    assert_refused(model, "parameter")
+
+
+def test_label_cache_is_never_taken_from_the_file() -> None:
+    model = MultiLabelBinarizer().fit([["a"], ["b"]])
+    model._cached_dict = {"a": NEVER_FITS, "b": 1}
+
+    loaded: Any = construct(pickle.dumps(model), "pickle").estimator
+
+    assert loaded.transform([["a"]]).tolist() == [[1, 0]]
+
+
+def test_private_step_of_scikit_learn_is_no_transformer() -> None:
+    model = FunctionTransformer(_kmeans_single_lloyd).fit(X)
+
+    assert_refused(model, "object")
+
+
+def test_support_vector_outside_its_kernel_is_refused() -> None:
+    model = SVC().fit(X, Y)
+    model.support_ = model.support_ + 10_000
+
+    assert_refused(model, "native")
 
 
 def test_vocabulary_beyond_its_columns_is_refused() -> None:

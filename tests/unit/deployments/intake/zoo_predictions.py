@@ -41,7 +41,5 @@ def are_same(first: Any, second: Any) -> bool:
         if first.dtype == object:
             pairs = zip(first.ravel(), second.ravel(), strict=True)
             return all(bool(a is b or a == b or (a != a and b != b)) for a, b in pairs)  # noqa: PLR0124 - NaN
-        return first.tobytes() == second.tobytes()
-    if hasattr(first, "equals"):
-        return bool(first.equals(second))
-    return bool(first == second)
+        return bool(first.tobytes() == second.tobytes())
+    return bool(first.equals(second)) if hasattr(first, "equals") else bool(first == second)
