@@ -33,8 +33,6 @@ HEAD_TIMEOUT_S = 60.0
 DEPLOY_TIMEOUT_S = 180.0
 #: A replica may need its whole grace period; then its process is ended all the same.
 SHUTDOWN_TIMEOUT_S = 90.0
-#: Exists while the platform drains: an ingress that sees it answers "not ready".
-DRAINING_FILE = "draining"
 
 Say = Callable[[str], None]
 
@@ -102,7 +100,7 @@ class Platform:
     def end_leftovers(self) -> None:
         """End what a killed earlier run of this home left behind, its databases excepted."""
         record = find_record(self._home)
-        (self._home / DRAINING_FILE).unlink(missing_ok=True)
+        self._settings.draining_file.unlink(missing_ok=True)
         survivors = end_remains(self._temporary, record.head if record else None)
         if survivors:
             pids = ", ".join(str(process.pid) for process in survivors)
@@ -170,7 +168,7 @@ class Platform:
             while_draining: Entered for the drain alone; it may cut that short.
         """
         self._note("stopping")
-        (self._home / DRAINING_FILE).touch(mode=0o600)
+        self._settings.draining_file.touch(mode=0o600)
         try:
             if self._api is not None and self.head is not None and self.head.is_running:
                 self._say("draining")
@@ -183,7 +181,7 @@ class Platform:
                 self.databases.stop()
         finally:
             with contextlib.suppress(OSError):
-                (self._home / DRAINING_FILE).unlink()
+                self._settings.draining_file.unlink()
             clear_record(self._home)
 
     def _require_head(self) -> None:

@@ -172,7 +172,7 @@ class Settings(BaseSettings):
     max_keys_per_user: int = Field(100, ge=1)
     """API keys an account may hold."""
     max_concurrent_vettings_per_user: int = Field(2, ge=1)
-    """Uploads of one account that are vetted at a time."""
+    """Uploads of one account that one ingress replica has vetted at a time; others wait."""
 
     short_path_enabled: bool = True
     """Whether small compiled models are answered in the ingress."""
@@ -239,6 +239,11 @@ class Settings(BaseSettings):
     def is_hardened(self) -> bool:
         """True where insecure settings refuse to start: staging and production."""
         return self.environment != "development"
+
+    @property
+    def draining_file(self) -> Path:
+        """Exists while the platform drains: an ingress that sees it answers "not ready"."""
+        return self.slipway_home / "draining"
 
     @property
     def effective_default_role(self) -> str:

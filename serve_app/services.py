@@ -59,7 +59,12 @@ class Services:
     vetting: Vetting
     model_lists: ModelLists
     short_path: CompiledModels | None = None
-    is_draining: bool = field(default=False)
+    is_closing: bool = field(default=False)
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether no new request should come: this replica closes, or the launcher says so."""
+        return self.is_closing or self.settings.draining_file.exists()
 
     async def start(self) -> None:
         """Begin to follow the registry; returns though PostgreSQL or Valkey be away."""
@@ -69,7 +74,7 @@ class Services:
 
     async def close(self) -> None:
         """Let what was accepted finish, then let go of every connection."""
-        self.is_draining = True
+        self.is_closing = True
         await self.coalescer.close()
         if self.short_path is not None:
             await self.short_path.close()
@@ -148,7 +153,11 @@ def build_services(
         ),
         stats=stats,
         uploads=Uploads.from_settings(settings),
-        vetting=Vetting(loaders, patience_s=settings.request_timeout_s),
+        vetting=Vetting(
+            loaders,
+            patience_s=settings.request_timeout_s,
+            per_user=settings.max_concurrent_vettings_per_user,
+        ),
         model_lists=ModelLists(cache, follower),
         short_path=short_path,
     )

@@ -32,6 +32,8 @@ from serve_app.upload_fields import FIELD_BYTES_MAX, decode_fields
 
 #: Pieces are hashed and written together, so that a thread is entered once a mebibyte.
 WRITE_BYTES = 1024 * 1024
+#: Uploads of one user in one replica; beyond it a client is not waiting but piling up.
+UPLOADS_AT_A_TIME = 64
 #: What is read and thrown away after a refusal, so that the client gets to read the answer
 #: instead of a connection reset; more than this and the connection closes.
 LINGER_BYTES = 8 * 1024 * 1024
@@ -86,21 +88,21 @@ class Uploads:
         return cls(
             spool=settings.slipway_home / "spool",
             file_bytes_max=settings.max_upload_size,
-            concurrent_per_user=settings.max_concurrent_vettings_per_user,
+            concurrent_per_user=UPLOADS_AT_A_TIME,
             idle_timeout_s=settings.request_timeout_s,
         )
 
     @contextmanager
     def slot(self, user_id: str) -> Iterator[None]:
         """
-        Hold one of the user's places for an upload and its vetting.
+        Hold one of the user's places for an upload, which may have to wait for its vetting.
 
         Raises:
             QuotaExceeded: All of them are taken.
         """
         if self._running[user_id] >= self._concurrent_per_user:
             raise QuotaExceeded(
-                f"{self._concurrent_per_user} uploads of yours are being vetted: wait for one to "
+                f"{self._concurrent_per_user} uploads of yours are under way: wait for one to "
                 "end, then send this one again",
                 retry_after_s=2,
             )

@@ -7,12 +7,13 @@ Four files at a time are held in memory by one replica; the others wait in their
 import asyncio
 
 from cluster.contracts import ArtifactFormat, VetReport, VetRequest
-from cluster.errors import NotPermitted, Overloaded
+from cluster.errors import NotPermitted
 from cluster.request_context import request_id_var
 from deployments.intake.formats import detect
 from serve_app.ports import Loaders
 from serve_app.registry.records import NewVersion
 from serve_app.security.principals import Principal
+from serve_app.turns import Turns
 from serve_app.uploads import Upload
 
 SAFE_FORMATS: tuple[ArtifactFormat, ...] = ("skops", "onnx")
@@ -28,10 +29,9 @@ def allowed_formats(principal: Principal) -> tuple[ArtifactFormat, ...]:
 class Vetting:
     """The way to the Loaders for one ingress replica's uploads."""
 
-    def __init__(self, loaders: Loaders, *, patience_s: float) -> None:
+    def __init__(self, loaders: Loaders, *, patience_s: float, per_user: int = 2) -> None:
         self._loaders = loaders
-        self._patience_s = patience_s
-        self._turns = asyncio.Semaphore(VETTINGS_AT_A_TIME)
+        self._turns = Turns(total=VETTINGS_AT_A_TIME, per_user=per_user, patience_s=patience_s)
 
     async def vet(self, upload: Upload, principal: Principal) -> NewVersion:
         """
@@ -49,27 +49,18 @@ class Vetting:
             examples=upload.examples,
             request_id=request_id_var.get(),
         )
-        report = await self._take_turn(upload, request)
+        async with self._turns.turn(principal.user_id):
+            report = await self._vet(upload, request)
         return NewVersion.from_report(
             report, sha256=upload.sha256, size_bytes=upload.size_bytes, examples=upload.examples
         )
 
-    async def _take_turn(self, upload: Upload, request: VetRequest) -> VetReport:
-        try:
-            async with asyncio.timeout(self._patience_s):
-                await self._turns.acquire()
-        except TimeoutError as error:
-            raise Overloaded(
-                "too many uploads are being vetted: try again", retry_after_s=5
-            ) from error
-        try:
-            content = await upload.content()
-            # In a thread: an archive's directory and a protobuf are walked to tell the format.
-            found = await asyncio.to_thread(detect, content)
-            _refuse_format(found, request.allowed_formats)
-            return await self._loaders.vet(content, request)
-        finally:
-            self._turns.release()
+    async def _vet(self, upload: Upload, request: VetRequest) -> VetReport:
+        content = await upload.content()
+        # In a thread: an archive's directory and a protobuf are walked to tell the format.
+        found = await asyncio.to_thread(detect, content)
+        _refuse_format(found, request.allowed_formats)
+        return await self._loaders.vet(content, request)
 
 
 def _refuse_format(found: ArtifactFormat, allowed: tuple[ArtifactFormat, ...]) -> None:

@@ -67,7 +67,7 @@ def skops_file() -> bytes:
 
 async def test_four_files_are_vetted_at_a_time() -> None:
     loaders = HeldLoaders()
-    vetting = Vetting(loaders, patience_s=30)
+    vetting = Vetting(loaders, patience_s=30, per_user=VETTINGS_AT_A_TIME)
     calls = [
         asyncio.create_task(vetting.vet(upload_of(skops_file()), MEMBER))
         for _ in range(2 * VETTINGS_AT_A_TIME)
@@ -85,7 +85,7 @@ async def test_four_files_are_vetted_at_a_time() -> None:
 
 async def test_without_a_turn_the_caller_is_told_when_to_come_back() -> None:
     loaders = HeldLoaders()
-    vetting = Vetting(loaders, patience_s=0.05)
+    vetting = Vetting(loaders, patience_s=0.05, per_user=VETTINGS_AT_A_TIME)
     calls = [
         asyncio.create_task(vetting.vet(upload_of(skops_file()), MEMBER))
         for _ in range(VETTINGS_AT_A_TIME)
