@@ -20,6 +20,7 @@ from deployments.intake.libraries import library_versions
 from deployments.intake.limits import Limits
 from deployments.intake.reader import read_model_with_notes
 from deployments.signatures.derive import derive_signature
+from deployments.signatures.refine import refine_signature
 
 #: Larger arrays stay in Predictors; the ingress has other uses for its memory.
 MAX_COMPILED_BYTES = 16 * 1024 * 1024
@@ -53,6 +54,8 @@ def _vet(
     reading = read_model_with_notes(content, file_format, limits=limits, extra_names=extra_names)
     estimator = reading.estimator
     signature = derive_signature(estimator)
+    if request.examples is not None:
+        signature = refine_signature(signature, estimator, request.examples.instances)
     probe = canary_batch(signature)
     choice = choose_engines(estimator, signature, probe)
     model = LoadedModel.build(estimator, signature, choice.engines)
