@@ -14,6 +14,8 @@ from sklearn.ensemble._gb import BaseGradientBoosting
 from deployments.intake.validators.forests import check_members
 from deployments.intake.validators.trees import wrong_tree
 
+_MAX_FEATURES = 1 << 22
+
 
 def check_stages(model: Any) -> None:
     """``estimators_`` is (stages, columns) of regression trees with one value a node."""
@@ -41,6 +43,8 @@ def check_start(model: Any) -> None:
     """The start values have one column a tree; called when all else has been checked."""
     if "estimators_" not in model.__dict__:
         return
+    if model.n_features_in_ > _MAX_FEATURES:
+        raise wrong_tree(f"table of a boosting model is for more than {_MAX_FEATURES} features")
     row = np.zeros((1, int(model.n_features_in_)), dtype=np.float32)
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")

@@ -41,7 +41,7 @@ _FEATURE_AXES = (
     "coef_",
     "support_vectors_",
 )
-_MAX_FEATURES = 1 << 31
+_MAX_FEATURES = 1 << 26
 
 
 def check_instance(instance: Any) -> None:
