@@ -3,15 +3,16 @@ A user's pages of models, shared between replicas for five minutes.
 
 The key holds the sequence of the last change of any model that this replica has applied, so a page
 made before a change is never found after it; whatever the cache cannot do is read from the
-registry.
+registry.  After a restore sequences come again, so nothing is shared until old pages are gone.
 """
 
 import hashlib
 import json
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
-from serve_app.registry.changes import ChangeFollower
+from serve_app.registry.changes import EVERYTHING, ChangeFollower
 
 TTL_S = 300
 #: Changes after which a page may say something else: models, and e-mails of those they name.
@@ -33,9 +34,17 @@ class PageCache(Protocol):
 class ModelLists:
     """The pages as one replica reads and fills them."""
 
-    def __init__(self, cache: PageCache, follower: ChangeFollower) -> None:
+    def __init__(
+        self,
+        cache: PageCache,
+        follower: ChangeFollower,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._cache = cache
         self._follower = follower
+        self._clock = clock
+        self._shared_from = float("-inf")
         self._epoch = 0
         self._is_stale = True
         follower.subscribe(self._on_change)
@@ -55,7 +64,7 @@ class ModelLists:
 
     def _key(self, user_id: str, query: Sequence[object]) -> str | None:
         # A replica that has lost touch does not know whether its epoch is still the last one.
-        if not self._follower.is_live:
+        if not self._follower.is_live or self._clock() < self._shared_from:
             return None
         if self._is_stale:
             # Taken after the callbacks have run, so every change up to here is in what is read.
@@ -63,5 +72,7 @@ class ModelLists:
         digest = hashlib.sha256(json.dumps(query).encode()).hexdigest()[:32]
         return f"models:{user_id}:{self._epoch}:{digest}"
 
-    def _on_change(self, kind: str, _subject: str) -> None:
+    def _on_change(self, kind: str, subject: str) -> None:
         self._is_stale = self._is_stale or kind in KINDS
+        if subject == EVERYTHING:
+            self._shared_from = self._clock() + TTL_S

@@ -1,7 +1,8 @@
 """The audit trail over HTTP, for administrators: filtered pages, and all of it as JSON lines."""
 
+from datetime import datetime
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any, Self
 
 from fastapi import APIRouter, Depends, Query
 from fastapi.responses import StreamingResponse
@@ -9,9 +10,9 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from serve_app.api.deps import CurrentServices, get_admin
 from serve_app.api.paging import DEFAULT_LIMIT, LIMIT_MAX, OFFSET_MAX
-from serve_app.api.schemas import AuditAnswer, AuditPage
+from serve_app.api.schemas import Page
 from serve_app.registry import audit
-from serve_app.registry.audit import AuditFilter
+from serve_app.registry.audit import AuditFilter, AuditRecord
 
 router = APIRouter(
     prefix="/api/v1/audit", tags=["administration"], dependencies=[Depends(get_admin)]
@@ -48,6 +49,32 @@ class AuditPageQuery(AuditQuery):
 
     limit: int = Field(DEFAULT_LIMIT, ge=1, le=LIMIT_MAX)
     offset: int = Field(0, ge=0, le=OFFSET_MAX)
+
+
+class AuditAnswer(BaseModel):
+    """One audit event."""
+
+    id: int
+    at: datetime
+    actor_id: str | None
+    actor: str
+    action: str
+    target_type: str
+    target_id: str
+    address: str | None
+    request_id: str | None
+    details: dict[str, Any]
+
+    @classmethod
+    def of(cls, event: AuditRecord) -> Self:
+        """The answer for an event."""
+        return cls(**{name: getattr(event, name) for name in cls.model_fields})
+
+
+class AuditPage(Page):
+    """One page of events."""
+
+    items: list[AuditAnswer]
 
 
 @router.get("")

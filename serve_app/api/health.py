@@ -149,4 +149,4 @@ async def _is_admin(request: Request, services: Services) -> bool:
         )
     except PlatformError:
         return False  # a bad credential sees what the public sees
-    return principal.role == "admin"
+    return principal.is_admin

@@ -1,6 +1,6 @@
-"""API keys over HTTP: make one, list them, revoke one."""
+"""API keys over HTTP: make one, list them, replace one, revoke one."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from fastapi import APIRouter
@@ -10,10 +10,18 @@ from cluster.errors import Fault, InvalidInput, NotPermitted
 from serve_app.api.deps import CurrentServices
 from serve_app.api.json_body import StrictRoute
 from serve_app.api.paging import DEFAULT_LIMIT, Limit, Offset
-from serve_app.api.schemas import KeyAnswer, KeyPage, KeyRequest, NewKeyAnswer
+from serve_app.api.schemas import (
+    KeyAnswer,
+    KeyPage,
+    KeyRequest,
+    KeyRotation,
+    NewKeyAnswer,
+    RotatedKeyAnswer,
+)
 from serve_app.api.trail import CurrentTrail
 from serve_app.registry import keys
 from serve_app.registry.database import Session
+from serve_app.registry.key_rotation import RotatedKeys, rotate_key
 from serve_app.registry.keys import KeyRecord, KeySpec
 from serve_app.security.api_keys import make_key
 from serve_app.security.principals import DEFAULT_SCOPES, Principal
@@ -36,6 +44,7 @@ async def create_key(body: KeyRequest, trail: CurrentTrail, services: CurrentSer
         if models is not None:
             models = keys.resolve_models(session, principal.user_id, models)
         _check_models(principal, models)
+        expires_at = _earliest(spec.expires_at, _own_end(session, principal))
         record = keys.create_key(
             session,
             principal.user_id,
@@ -44,7 +53,7 @@ async def create_key(body: KeyRequest, trail: CurrentTrail, services: CurrentSer
                 scopes=spec.scopes,
                 models=models,
                 rate_limit=spec.rate_limit,
-                expires_at=spec.expires_at,
+                expires_at=expires_at,
             ),
             prefix=new.prefix,
             key_sha256=new.sha256,
@@ -75,6 +84,50 @@ async def list_keys(
     )
     items = [KeyAnswer.of(key) for key in found]
     return KeyPage(items=items, total=total, limit=limit, offset=offset)
+
+
+@router.post("/{key_id}/rotate", status_code=201, response_model=RotatedKeyAnswer)
+async def rotate(
+    key_id: str,
+    trail: CurrentTrail,
+    services: CurrentServices,
+    body: KeyRotation | None = None,
+) -> Response:
+    """Replace a key of the caller's by a new one, shown this once; both hold for the overlap."""
+    principal = trail.principal
+    principal.require("keys")
+    new = make_key()
+    overlap = timedelta(seconds=(body or KeyRotation()).overlap_s)
+
+    def replace(session: Session) -> RotatedKeys:
+        old = keys.get_key(session, key_id, owner_id=principal.user_id)
+        for scope in old.scopes:
+            # Nobody gets hold of what they do not have.
+            principal.require(scope)
+        _check_models(principal, old.models)
+        _check_end(session, principal, old)
+        rotated = rotate_key(
+            session,
+            old.id,
+            owner_id=principal.user_id,
+            overlap=overlap,
+            prefix=new.prefix,
+            key_sha256=new.sha256,
+            rate_limit=_least(old.rate_limit, principal.rate_limit),
+            max_keys=principal.limit("max_keys", services.settings.max_keys_per_user),
+        )
+        details = {"name": old.name, "replaces": old.id, "overlap_s": int(overlap.total_seconds())}
+        trail.note(session, "key.rotate", "key", rotated.new.id, **details)
+        return rotated
+
+    written = await services.database.write(replace)
+    await services.follower.settle(written.sequence)
+    rotated = written.value
+    answer = RotatedKeyAnswer.of(
+        rotated.new, key=new.text, replaces=rotated.old.id, old_expires_at=rotated.old.expires_at
+    )
+    location = f"{router.prefix}/{answer.id}"
+    return JSONResponse(answer.model_dump(mode="json"), 201, headers={"Location": location})
 
 
 @router.delete("/{key_id}", status_code=204)
@@ -129,3 +182,27 @@ def _check_models(principal: Principal, models: tuple[str, ...] | None) -> None:
         raise NotPermitted(
             "this API key is tied to models and cannot make a key for others: name its models"
         )
+
+
+def _own_end(session: Session, principal: Principal) -> datetime | None:
+    """When the caller's own key ends; ``None`` for one without end, and for a session."""
+    if principal.key_id is None:
+        return None
+    return keys.get_key(session, principal.key_id, owner_id=principal.user_id).expires_at
+
+
+def _earliest(wanted: datetime | None, own: datetime | None) -> datetime | None:
+    # A key that ends does not outlive itself in another.
+    return min((end for end in (wanted, own) if end is not None), default=None)
+
+
+def _check_end(session: Session, principal: Principal, old: KeyRecord) -> None:
+    own = _own_end(session, principal)
+    if own is not None and (old.expires_at is None or old.expires_at > own):
+        raise NotPermitted(
+            "this API key ends before the one to replace: sign in, or use a key that holds longer"
+        )
+
+
+def _least(limit: int | None, own: int | None) -> int | None:
+    return min((each for each in (limit, own) if each is not None), default=None)

@@ -45,6 +45,12 @@ class ModelPatch(_Body):
         }
 
 
+class NewOwner(_Body):
+    """Whose a model is to be."""
+
+    owner: str = Field(min_length=3, max_length=254, description="E-mail or id of an account.")
+
+
 class AliasTarget(_Body):
     """Where an alias is to point."""
 

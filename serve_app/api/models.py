@@ -1,4 +1,4 @@
-"""Models over HTTP: upload the first version, list, look at, change, delete."""
+"""Models over HTTP: upload the first version, list, look at, change, hand over, delete."""
 
 from collections.abc import Mapping
 from typing import Annotated, Literal
@@ -11,7 +11,7 @@ from serve_app.api.deps import CurrentPrincipal, CurrentServices
 from serve_app.api.idempotent import Claim, claimed
 from serve_app.api.json_body import StrictRoute
 from serve_app.api.model_answers import ModelAnswer, ModelPage, UploadAnswer
-from serve_app.api.model_bodies import ModelPatch
+from serve_app.api.model_bodies import ModelPatch, NewOwner
 from serve_app.api.paging import DEFAULT_LIMIT, Limit, Offset
 from serve_app.api.trail import CurrentTrail, Trail
 from serve_app.api.uploading import answer, finish, multipart_body, receive, vet
@@ -151,6 +151,26 @@ async def update_model(
         return record
 
     written = await services.database.write(change)
+    await services.follower.settle(written.sequence)
+    return _answer(written.value, principal)
+
+
+@router.put("/{model}/owner")
+async def transfer_model(
+    model: str, body: NewOwner, trail: CurrentTrail, services: CurrentServices
+) -> ModelAnswer:
+    """Hand a model over to another account; administrators alone."""
+    principal = trail.principal
+    principal.require("admin")
+
+    def transfer(session: Session) -> ModelRecord:
+        before = models.get_owned_model(session, principal, model)
+        record = models.transfer_ownership(session, principal, before.id, body.owner)
+        names = {"from": before.owner_email, "to": record.owner_email}
+        trail.note(session, "model.transfer", "model", record.id, name=record.name, **names)
+        return record
+
+    written = await services.database.write(transfer)
     await services.follower.settle(written.sequence)
     return _answer(written.value, principal)
 

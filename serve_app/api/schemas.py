@@ -1,11 +1,10 @@
 """What the routes of accounts and keys take and answer; unknown members are refused by name."""
 
 from datetime import datetime
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from serve_app.registry.audit import AuditRecord
 from serve_app.registry.keys import KeyRecord
 from serve_app.registry.users import Account
 from serve_app.security.accounts import TokenPair
@@ -76,6 +75,14 @@ class KeyRequest(Body):
     expires_at: Annotated[AwareDatetime, Field(strict=False)] | None = None
     rate_limit: RateLimit | None = Field(
         None, description="Requests a minute in a bucket of the key's own."
+    )
+
+
+class KeyRotation(Body):
+    """How long the old key holds beside the new one."""
+
+    overlap_s: int = Field(
+        3600, ge=0, le=30 * 86_400, description="Seconds until the old key ends; 0 ends it now."
     )
 
 
@@ -191,48 +198,31 @@ class NewKeyAnswer(KeyAnswer):
     key: str
 
 
-class AuditAnswer(BaseModel):
-    """One audit event."""
+class RotatedKeyAnswer(NewKeyAnswer):
+    """The new key, shown once, and until when the old one holds."""
 
-    id: int
-    at: datetime
-    actor_id: str | None
-    actor: str
-    action: str
-    target_type: str
-    target_id: str
-    address: str | None
-    request_id: str | None
-    details: dict[str, Any]
-
-    @classmethod
-    def of(cls, event: AuditRecord) -> Self:
-        """The answer for an event."""
-        return cls(**{name: getattr(event, name) for name in cls.model_fields})
+    replaces: str = Field(description="Id of the old key.")
+    old_expires_at: datetime
 
 
-class _Page(BaseModel):
+class Page(BaseModel):
+    """Where a page of a list stands."""
+
     total: int
     limit: int
     offset: int
 
 
-class UserPage(_Page):
+class UserPage(Page):
     """One page of accounts."""
 
     items: list[AdminUserAnswer]
 
 
-class KeyPage(_Page):
+class KeyPage(Page):
     """One page of keys."""
 
     items: list[KeyAnswer]
-
-
-class AuditPage(_Page):
-    """One page of events."""
-
-    items: list[AuditAnswer]
 
 
 def _members(key: KeyRecord) -> dict[str, object]:

@@ -1,7 +1,7 @@
 """``slipway keys``: API keys of any account, straight in the registry."""
 
 from dataclasses import asdict
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated
 
 import typer
@@ -10,12 +10,13 @@ from cluster.contracts import JsonObject
 from serve_app.cli import local
 from serve_app.cli.output import AsJson, emit, say, table
 from serve_app.registry import keys, users
-from serve_app.registry.database import Database
+from serve_app.registry.database import Database, Session
+from serve_app.registry.key_rotation import RotatedKeys, rotate_key
 from serve_app.registry.keys import KeyRecord, KeySpec
 from serve_app.security.api_keys import make_key
 from serve_app.security.principals import DEFAULT_SCOPES, SCOPES
 
-commands = typer.Typer(no_args_is_help=True, help="Make, list and revoke API keys.")
+commands = typer.Typer(no_args_is_help=True, help="Make, list, rotate and revoke API keys.")
 COLUMNS = ("id", "name", "prefix", "scopes", "rate_limit", "expires_at", "last_used_at")
 PAGE = 1000
 NAME_LENGTH_MAX = 100
@@ -80,6 +81,45 @@ def list_keys(user: User, as_json: AsJson = False) -> None:
 
     items = [_shown(key) for key in local.with_database(read)]
     emit({"items": items}, table(items, COLUMNS), as_json=as_json)
+
+
+@commands.command()
+def rotate(
+    key_id: Annotated[str, typer.Argument(metavar="ID", help="As `slipway keys list` shows it.")],
+    overlap_s: Annotated[
+        int, typer.Option(min=0, max=30 * 86_400, help="Seconds that the old key still holds.")
+    ] = 3600,
+    as_json: AsJson = False,
+) -> None:
+    """Replace a key by a new one, printed the only time that it is known."""
+    new = make_key()
+
+    def replace(session: Session) -> RotatedKeys:
+        old = keys.get_key(session, key_id, owner_id=None)
+        return rotate_key(
+            session,
+            old.id,
+            owner_id=None,
+            overlap=timedelta(seconds=overlap_s),
+            prefix=new.prefix,
+            key_sha256=new.sha256,
+            rate_limit=old.rate_limit,
+        )
+
+    async def change(database: Database) -> RotatedKeys:
+        return await local.write(
+            database,
+            replace,
+            action="key.rotate",
+            target=("key", lambda rotated: rotated.new.id),
+            details={"replaces": key_id, "overlap_s": overlap_s},
+        )
+
+    rotated = local.with_database(change)
+    until = {"replaces": rotated.old.id, "old_expires_at": _shown(rotated.old)["expires_at"]}
+    emit(_shown(rotated.new) | {"key": new.text} | until, [new.text], as_json=as_json)
+    if not as_json:
+        say(f"Keep it: it is shown this once. The old key holds until {until['old_expires_at']}.")
 
 
 @commands.command()

@@ -143,6 +143,20 @@ def delete(
 
 
 @commands.command()
+def transfer(
+    context: typer.Context,
+    name: Name,
+    owner: Annotated[str, typer.Argument(metavar="EMAIL", help="Whose it is to be.")],
+    act_as: ActAs = None,
+    as_json: AsJson = False,
+) -> None:
+    """Hand a model, best named by its id, over to another account."""
+    with ApiClient.connect(act_as or context.obj) as api:
+        moved = api.put(f"{MODELS}/{name}/owner", {"owner": owner})
+    emit(moved, [f"{moved['name']} belongs to {moved['owner']}"], as_json=as_json)
+
+
+@commands.command()
 def check(file: File, as_json: AsJson = False) -> None:
     """Run an upload's gates on FILE here, before any upload."""
     content = file.read_bytes()

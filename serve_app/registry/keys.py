@@ -5,12 +5,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import ColumnElement, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from cluster.errors import Conflict, Fault, InvalidInput, NotFound, QuotaExceeded
 from serve_app.registry.database import record_change
+from serve_app.registry.names import find_id
 from serve_app.registry.tables import ApiKey, Model, User
 
 
@@ -68,7 +69,7 @@ def create_key(
 
     Raises:
         Conflict: If the user has a live key of that name.
-        QuotaExceeded: If the user holds ``max_keys`` already.
+        QuotaExceeded: If the user holds ``max_keys`` already; expired ones do not count.
     """
     owner = uuid.UUID(user_id)
     # The owner's row serialises their creations, so that the quota holds under concurrency.
@@ -99,7 +100,7 @@ def create_key(
             code="key_name_taken",
         )
     record_change(session, "key", key.id)
-    return _record(key)
+    return key_record(key)
 
 
 def list_keys(
@@ -109,7 +110,7 @@ def list_keys(
     live = select(ApiKey).where(ApiKey.user_id == _uuid(user_id), ApiKey.revoked_at.is_(None))
     total = session.scalar(select(func.count()).select_from(live.subquery())) or 0
     page = live.order_by(ApiKey.created_at, ApiKey.id).limit(limit).offset(offset)
-    return [_record(key) for key in session.scalars(page)], total
+    return [key_record(key) for key in session.scalars(page)], total
 
 
 def get_key(session: Session, key_id: str, *, owner_id: str | None) -> KeyRecord:
@@ -119,7 +120,7 @@ def get_key(session: Session, key_id: str, *, owner_id: str | None) -> KeyRecord
     Raises:
         NotFound: If there is none that the caller may see.
     """
-    return _record(_get_row(session, key_id, owner_id))
+    return key_record(get_key_row(session, key_id, owner_id))
 
 
 def revoke_key(session: Session, key_id: str, *, owner_id: str | None) -> KeyRecord:
@@ -129,10 +130,10 @@ def revoke_key(session: Session, key_id: str, *, owner_id: str | None) -> KeyRec
     Raises:
         NotFound: If there is no live one that the caller may see.
     """
-    key = _get_row(session, key_id, owner_id)
+    key = get_key_row(session, key_id, owner_id)
     key.revoked_at = func.now()
     record_change(session, "key", key.id)
-    return _record(key)
+    return key_record(key)
 
 
 def revoke_all_keys(session: Session) -> int:
@@ -158,7 +159,7 @@ def find_key(session: Session, key_sha256: bytes) -> KeyIdentity | None:
         return None
     key, user = row
     return KeyIdentity(
-        key=_record(key),
+        key=key_record(key),
         key_sha256=key.key_sha256,
         is_revoked=key.revoked_at is not None,
         email=user.email,
@@ -183,7 +184,7 @@ def resolve_models(session: Session, user_id: str, named: Sequence[str]) -> tupl
     Raises:
         InvalidInput: Naming those that the user does not have.
     """
-    ids = {name: str(found) for name in named if (found := _find_uuid(name)) is not None}
+    ids = {name: str(found) for name in named if (found := find_id(name)) is not None}
     names = [name for name in named if name not in ids]
     own = select(Model.name, Model.id).where(
         Model.owner_id == _uuid(user_id), Model.deleted_at.is_(None), Model.name.in_(names)
@@ -203,14 +204,15 @@ def _check_quota(session: Session, owner: uuid.UUID, max_keys: int | None) -> No
     if max_keys is None:
         return
     live = select(func.count()).select_from(ApiKey)
-    live = live.where(ApiKey.user_id == owner, ApiKey.revoked_at.is_(None))
+    live = live.where(ApiKey.user_id == owner, ApiKey.revoked_at.is_(None), is_unexpired())
     if (session.scalar(live) or 0) >= max_keys:
         raise QuotaExceeded(
             f"you hold {max_keys} API keys, the most allowed: revoke one first", limit=max_keys
         )
 
 
-def _get_row(session: Session, key_id: str, owner_id: str | None) -> ApiKey:
+def get_key_row(session: Session, key_id: str, owner_id: str | None) -> ApiKey:
+    """The row of a live key, locked; as for ``get_key``."""
     statement = select(ApiKey).where(ApiKey.id == _uuid(key_id), ApiKey.revoked_at.is_(None))
     if owner_id is not None:
         statement = statement.where(ApiKey.user_id == uuid.UUID(owner_id))
@@ -220,19 +222,18 @@ def _get_row(session: Session, key_id: str, owner_id: str | None) -> ApiKey:
     return key
 
 
-def _find_uuid(text: str) -> uuid.UUID | None:
-    try:
-        return uuid.UUID(text)
-    except ValueError:
-        return None
+def is_unexpired() -> ColumnElement[bool]:
+    """Condition on ``api_keys`` rows: they have no end, or it is still to come."""
+    return or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > func.now())
 
 
 def _uuid(text: str) -> uuid.UUID:
     # The nil id is nobody's: an id that is not one finds nothing.
-    return _find_uuid(text) or uuid.UUID(int=0)
+    return find_id(text) or uuid.UUID(int=0)
 
 
-def _record(key: ApiKey) -> KeyRecord:
+def key_record(key: ApiKey) -> KeyRecord:
+    """What the registry gives out of a row."""
     return KeyRecord(
         id=str(key.id),
         user_id=str(key.user_id),

@@ -177,13 +177,23 @@ def transfer_ownership(session: Session, viewer: Viewer, model: str, new_owner: 
         ModelNotFound, NotPermitted: As for any change.
     """
     row = get_row_to_change(session, viewer, model)
-    (row.owner_id,) = _user_ids(session, [new_owner], path="/owner")
+    row.owner_id = _owner_id(session, new_owner)
     _flush_name(session, row.name)
     session.execute(
         delete(ModelShare).where(ModelShare.model_id == row.id, ModelShare.user_id == row.owner_id)
     )
     touch(session, row)
     return model_record(session, row)
+
+
+def _owner_id(session: Session, user: str) -> uuid.UUID:
+    try:
+        return _user_ids(session, [user])[0]
+    except InvalidInput:
+        fault = Fault(path="/owner", code="unknown_user", message="no such user")
+        raise InvalidInput(
+            f"no user {user[:254]!r}: give the e-mail or id of an account", details=(fault,)
+        ) from None
 
 
 def _flush_name(session: Session, name: str) -> None:
@@ -199,9 +209,7 @@ def _flush_name(session: Session, name: str) -> None:
         ) from error
 
 
-def _user_ids(
-    session: Session, users: Sequence[str], *, path: str = "/shared_with"
-) -> list[uuid.UUID]:
+def _user_ids(session: Session, users: Sequence[str]) -> list[uuid.UUID]:
     ids = {user_id for user in users if (user_id := find_id(user)) is not None}
     emails = {user.lower() for user in users}
     statement = select(User.id, User.email).where(or_(User.id.in_(ids), User.email.in_(emails)))
@@ -209,7 +217,7 @@ def _user_ids(
     for user_id, email in session.execute(statement):
         found[str(user_id)] = found[email] = user_id
     faults = [
-        Fault(path=f"{path}/{index}", code="unknown_user", message=f"no user {user!r}")
+        Fault(path=f"/shared_with/{index}", code="unknown_user", message=f"no user {user!r}")
         for index, user in enumerate(users)
         if _key(user) not in found
     ]

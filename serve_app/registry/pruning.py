@@ -2,11 +2,12 @@
 
 from datetime import timedelta
 
-from sqlalchemy import ColumnElement, delete, func, select, text
+from sqlalchemy import ColumnElement, delete, func, select, text, update
 from sqlalchemy.orm import Session
 
 from serve_app.registry.sessions import delete_expired
 from serve_app.registry.tables import (
+    ApiKey,
     Base,
     Change,
     Follower,
@@ -19,6 +20,9 @@ KEPT_CHANGES = timedelta(days=1)
 KEPT_FOLLOWERS = timedelta(hours=1)
 KEPT_ANSWERS = timedelta(days=1)
 KEPT_STATS = timedelta(days=35)
+#: An expired key is listed for so long, then counts as revoked: its name is free.
+KEPT_EXPIRED_KEYS = timedelta(days=7)
+_UNTRACKED = {"synchronize_session": False}
 #: Key of the advisory lock: one replica at a time is enough.
 PRUNE_LOCK = 0x736C6970_0003
 
@@ -35,6 +39,10 @@ def prune(session: Session) -> int:
         (IdempotencyKey, IdempotencyKey.created_at < now - KEPT_ANSWERS),
         (PredictionStats, PredictionStats.minute < now - KEPT_STATS),
     )
+    expired = update(ApiKey).where(
+        ApiKey.revoked_at.is_(None), ApiKey.expires_at < now - KEPT_EXPIRED_KEYS
+    )
+    session.execute(expired.values(revoked_at=now), execution_options=_UNTRACKED)
     count = sum(_delete(session, table, condition) for table, condition in aged)
     return count + delete_expired(session, before=session.execute(select(now)).scalar_one())
 

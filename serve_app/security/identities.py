@@ -214,12 +214,12 @@ class Identities:
             self._noting = asyncio.get_running_loop().create_task(self._note_uses())
 
     async def _note_uses(self) -> None:
-        used, self._used = self._used, set()
-        if not used:
-            return
-        at = datetime.fromtimestamp(self._wall_clock(), UTC)
-        try:
-            await self._database.write(partial(touch_keys, key_ids=used, at=at))
-        except PlatformError as error:
-            # The time of last use is a courtesy: the next minute's note makes up for it.
-            log.warning("uses of API keys were not noted: %s", error)
+        # Keys that are used while the registry writes go together in its next write.
+        while self._used:
+            used, self._used = self._used, set()
+            at = datetime.fromtimestamp(self._wall_clock(), UTC)
+            try:
+                await self._database.write(partial(touch_keys, key_ids=used, at=at))
+            except PlatformError as error:
+                # The time of last use is a courtesy: the next minute's note makes up for it.
+                log.warning("uses of API keys were not noted: %s", error)

@@ -168,3 +168,16 @@ def test_a_revoked_key_leaves_the_list() -> None:
     assert [item["id"] for item in listed["items"]] == [key["id"]]
     assert key["scopes"] == ["predict"]
     assert left["items"] == []
+
+
+def test_a_key_is_rotated_and_both_are_listed() -> None:
+    made("turn@example.org")
+    words = ("keys", "create", "--user", "turn@example.org", "--name", "ci", "--json")
+    old = document(run(*words))
+
+    new = document(run("keys", "rotate", old["id"], "--overlap-s", "60", "--json"))
+
+    listed = document(run("keys", "list", "--user", "turn@example.org", "--json"))
+    assert (new["name"], new["replaces"]) == ("ci", old["id"])
+    assert new["key"] != old["key"]
+    assert {item["id"] for item in listed["items"]} == {old["id"], new["id"]}

@@ -214,3 +214,15 @@ def test_a_directory_without_a_platform_says_so(
     assert result.exit_code == 1
     assert "there is no platform" in result.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_is_handed_over(server: Server) -> None:
+    moved = {"name": "iris", "owner": "eve@example.org"}
+    server.answers["PUT /api/v1/models/some-id/owner"] = (200, moved)
+
+    result = run("models", "transfer", "some-id", "eve@example.org")
+
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout == "iris belongs to eve@example.org\n"
+    (sent,) = server.bodies("PUT /api/v1/models/some-id/owner")
+    assert json.loads(sent) == {"owner": "eve@example.org"}
