@@ -9,6 +9,11 @@ from serve_app.security.credentials import cache_key, read_credential
 KEY, OTHER = make_key().text, make_key().text
 
 
+def position(value: object) -> str | None:
+    """Names a case without the key in it, which is another at every run."""
+    return "key" if "slp_" in str(value) else None
+
+
 @pytest.mark.parametrize(
     ("authorization", "api_key", "kind", "text"),
     [
@@ -18,6 +23,7 @@ KEY, OTHER = make_key().text, make_key().text
         (None, KEY, "key", KEY),
         (f"Bearer {KEY}", KEY, "key", KEY),  # both say the same
     ],
+    ids=position,
 )
 def test_a_credential_is_read(
     authorization: str | None, api_key: str | None, kind: str, text: str
@@ -45,6 +51,7 @@ def test_a_credential_is_read(
         ("Bearer a.b.c", KEY),
         ("Basic YTpi", KEY),
     ],
+    ids=position,
 )
 def test_anything_else_is_refused_alike(authorization: str | None, api_key: str | None) -> None:
     with pytest.raises(NotAuthenticated) as refusal:
