@@ -33,14 +33,8 @@ RULES: tuple[tuple[tuple[type[Any], ...], Check], ...] = (
     *vocabularies.RULES,
 )
 #: Matrices whose second axis meets the caller's features in compiled code.
-_FEATURE_AXES = (
-    "cluster_centers_",
-    "subcluster_centers_",
-    "centroids_",
-    "_fit_X",
-    "coef_",
-    "support_vectors_",
-)
+_COMPILED_AXES = ("cluster_centers_", "subcluster_centers_", "centroids_", "_fit_X")
+_FEATURE_AXES = (*_COMPILED_AXES, "coef_", "support_vectors_")
 _MAX_FEATURES = 1 << 26
 
 
@@ -61,9 +55,13 @@ def check_instance(instance: Any) -> None:
 def _check_feature_count(estimator: Any) -> None:
     attributes = estimator.__dict__
     features = attributes.get("n_features_in_")
-    if features is None:
-        return
     name = type(estimator).__name__
+    if features is None:
+        # Without it scikit-learn compares rows with nothing before they reach compiled code.
+        for key in _COMPILED_AXES:
+            if getattr(attributes.get(key), "ndim", 0) == 2:  # noqa: PLR2004 - a matrix
+                raise _wrong(f"{name} does not say how many features it has")
+        return
     is_whole = type(features) is int or isinstance(features, np.integer)
     if not is_whole or not 0 <= features < _MAX_FEATURES:
         raise _wrong(f"{name} has no whole number of features")

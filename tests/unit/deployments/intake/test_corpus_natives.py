@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import skops.io
 from scipy import sparse
+from sklearn.cluster import KMeans
 from sklearn.cluster._kmeans import _kmeans_single_lloyd
 from sklearn.ensemble import (
     GradientBoostingClassifier,
@@ -302,6 +303,30 @@ def test_89_label_without_a_class_is_refused() -> None:
 def test_89_points_of_other_features_are_refused() -> None:
     model = KNeighborsClassifier(algorithm="brute").fit(X, Y)
     model._fit_X = model._fit_X[:, :2].copy()
+
+    assert_refused(model, "native")
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        KNeighborsClassifier(algorithm="brute").fit(X, Y),
+        KMeans(2, n_init=1, random_state=0).fit(X),
+        RandomForestClassifier(2).fit(X, Y),
+        SVC().fit(X, Y),
+        DecisionTreeClassifier().fit(X, Y),
+    ],
+    ids=lambda model: type(model).__name__,
+)
+def test_model_that_hides_its_number_of_features_is_refused(model: Any) -> None:
+    del model.n_features_in_
+
+    assert_refused(model, "native", "tree")
+
+
+def test_centres_of_other_features_are_refused() -> None:
+    model = KMeans(2, n_init=1, random_state=0).fit(X)
+    model.cluster_centers_ = model.cluster_centers_[:, :2].copy()
 
     assert_refused(model, "native")
 
