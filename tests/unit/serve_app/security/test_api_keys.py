@@ -48,6 +48,8 @@ def test_any_one_mistyped_character_is_seen(position: int) -> None:
         KEY.text.replace("slp_", "sk_"),
         "slp_" + "é" * 8 + "_" + "é" * 36,
     ],
+    # The key is another at every run; its text must not be part of a test's name.
+    ids=["empty", "prefix", "short", "long", "line", "space", "upper", "foreign", "not ascii"],
 )
 def test_another_form_is_refused(text: str) -> None:
     assert not is_well_formed(text)
