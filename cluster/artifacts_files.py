@@ -36,6 +36,9 @@ class FileArtifacts:
         with _translated("written"):
             if not _holds(path, content):
                 self._write(path, content, 0o444)
+            else:
+                # Its version is about to be written anew: the collection of garbage goes by age.
+                os.utime(path)
 
     def get(self, sha256: str, size_bytes: int) -> bytes:
         """See ``ArtifactStore.get``."""

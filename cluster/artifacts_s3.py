@@ -27,26 +27,33 @@ def open_s3_store(settings: Settings, *, bucket: str, prefix: str) -> "S3Artifac
     Raises:
         InsecureSettings: The extra is not installed, or a credential or CA file is unreadable.
     """
+    return S3Artifacts(s3_client(settings, bucket=bucket, prefix=prefix))
+
+
+def s3_client(settings: Settings, *, bucket: str, prefix: str) -> Any:
+    """
+    An obstore client for ``s3://<bucket>/<prefix>``; artifacts and backups use the same.
+
+    Raises:
+        InsecureSettings: The extra is not installed, or a credential or CA file is unreadable.
+    """
     try:
         from obstore.store import S3Store
     except ImportError as error:
-        raise InsecureSettings(
-            "ARTIFACT_STORE names S3, whose client is missing: pip install 'slipway[s3]'"
-        ) from error
+        raise InsecureSettings("the client for S3 is missing: pip install 'slipway[s3]'") from error
     config: dict[str, Any] = {}
     for name in _CREDENTIALS:
         if (secret := read_secret_file(f"AWS_{name.upper()}")) is not None:
             config[name] = secret
     if settings.artifact_store_endpoint:
         config["endpoint"] = settings.artifact_store_endpoint
-    store = S3Store(
+    return S3Store(
         bucket,
         prefix=prefix or None,
         config=config,
         client_options=_client_options(settings),
         retry_config={"max_retries": 3, "retry_timeout": timedelta(seconds=RETRY_TIMEOUT_S)},
     )
-    return S3Artifacts(store)
 
 
 def _client_options(settings: Settings) -> dict[str, Any]:

@@ -155,7 +155,19 @@ SCALING_TARGET = Metric(
     labels=("scaled",),
     is_controllers=True,
 )
+BACKUP_AGE_SECONDS = Metric(
+    name="slipway_backup_age_seconds",
+    kind="gauge",
+    description="Seconds since the last good backup was begun.",
+)
+QUARANTINES = Metric(
+    name="slipway_quarantines_total",
+    kind="counter",
+    description="Versions held back after they crashed replicas, by how that was found out.",
+    labels=("reason",),
+)
 ALL = (
+    BACKUP_AGE_SECONDS,
     PREDICTIONS,
     PREDICTION_SECONDS,
     BATCH_ROWS,
@@ -167,4 +179,5 @@ ALL = (
     CACHE_LOOKUPS,
     SCALING_CHANGES,
     SCALING_TARGET,
+    QUARANTINES,
 )

@@ -47,7 +47,7 @@ def local_database(settings: Settings) -> Iterator[Database]:
     Raises:
         RegistryUnavailable: If it cannot be reached.
     """
-    with _database_url(settings) as url:
+    with database_url(settings) as url:
         settings = settings.model_copy(
             update={"database_url": SecretStr(url), "database_pool_size": 2, "workers": 1}
         )
@@ -155,7 +155,8 @@ def with_database(work: Callable[[Database], Awaitable[T]]) -> T:
 
 
 @contextmanager
-def _database_url(settings: Settings) -> Iterator[str]:
+def database_url(settings: Settings) -> Iterator[str]:
+    """URL of the registry; an embedded server that is down runs meanwhile, its schema current."""
     home = settings.slipway_home
     if settings.database_url is not None:
         yield settings.database_url.get_secret_value()

@@ -84,6 +84,12 @@ def head_revision() -> str:
     return head
 
 
+def revisions() -> frozenset[str]:
+    """Every revision that this release knows."""
+    scripts = ScriptDirectory.from_config(_config())
+    return frozenset(step.revision for step in scripts.walk_revisions())
+
+
 def _missing(connection: Connection) -> list[str]:
     scripts = ScriptDirectory.from_config(_config())
     current = MigrationContext.configure(connection).get_current_revision()

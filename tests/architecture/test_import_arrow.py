@@ -29,7 +29,7 @@ ROOMS = {
         "cluster/metrics.py",
         "cluster/launch",
     ),
-    "obstore": ("cluster/artifacts_s3.py",),
+    "obstore": ("cluster/artifacts_s3.py", "cluster/backup/destination_s3.py"),
     "onnxruntime": ("deployments/engines/", "deployments/intake/"),
     "skops": ("deployments/intake/", "serve_app/cli/demonstration.py"),
     "fastapi": ("serve_app/",),
