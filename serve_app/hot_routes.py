@@ -10,15 +10,20 @@ from collections.abc import Mapping
 
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from cluster.errors import PlatformError
 from cluster.settings import Settings
 from serve_app.api import open_inference, predict
+from serve_app.api.errors import on_error
 from serve_app.middleware.rate_limit_headers import RateLimitHeaders
 from serve_app.middleware.stack import middleware_stack
 
-#: The route itself writes limit headers; pages of other origins take the long way.
-_NOT_NEEDED: frozenset[object] = frozenset({RateLimitHeaders, CORSMiddleware})
+#: Requests of pages take the long way; of what CORS does to the others, one header is left.
+_CORS: object = CORSMiddleware
+#: The route itself writes them.
+_LIMIT_HEADERS: object = RateLimitHeaders
 _MODELS, _PREDICT = "/api/v1/models/", "/predict"
 _OLDER = "/api/v1/predict"
 _V2, _VERSIONS, _INFER = "/v2/models/", "/versions/", "/infer"
@@ -38,7 +43,9 @@ class HotRoutes:
         self._app = app
         short: ASGIApp = self._answer
         for layer in reversed(middleware_stack(settings)):
-            if layer.cls not in _NOT_NEEDED:
+            if layer.cls is _CORS:
+                short = _VaryByOrigin(short)
+            elif layer.cls is not _LIMIT_HEADERS:
                 short = layer.cls(short, *layer.args, **layer.kwargs)
         self._short = short
 
@@ -56,7 +63,26 @@ class HotRoutes:
 
     @staticmethod
     async def _answer(scope: Scope, receive: Receive, send: Send) -> None:
-        await scope["endpoint"](scope, receive, send)
+        try:
+            await scope["endpoint"](scope, receive, send)
+        except PlatformError as error:
+            response = await on_error(Request(scope), error)
+            await response(scope, receive, send)
+
+
+class _VaryByOrigin:
+    """Says, as the CORS middleware does, that a page of another origin would be told more."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def varying_send(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"].append((b"vary", b"Origin"))
+            await send(message)
+
+        await self._app(scope, receive, varying_send)
 
 
 def find_route(scope: Scope) -> Match | None:

@@ -117,7 +117,10 @@ class CompiledModels:
             return
         if len(self._loads) >= MAX_LOADS or self._clock() < self._refused.get(ref.sha256, 0.0):
             return
-        self._loads[ref.sha256] = asyncio.get_running_loop().create_task(self._load(ref))
+        load = asyncio.get_running_loop().create_task(self._load(ref))
+        self._loads[ref.sha256] = load
+        # Not in the task itself: one that is cancelled before it begins never gets there.
+        load.add_done_callback(lambda _: self._loads.pop(ref.sha256, None))
 
     async def _load(self, ref: VersionRef) -> None:
         pause_s = RETRY_S
@@ -133,8 +136,6 @@ class CompiledModels:
         except Exception:
             # Whatever the arrays hold, the version goes on through the Predictors.
             logger.exception("no short path for %s", ref.key)
-        finally:
-            del self._loads[ref.sha256]
         if len(self._refused) >= MAX_REFUSED:
             self._refused.clear()
         self._refused[ref.sha256] = self._clock() + pause_s

@@ -140,13 +140,14 @@ def foreign_response(
 
 def install(app: FastAPI) -> None:
     """Make every error that leaves a route of ``app`` ours."""
-    app.add_exception_handler(PlatformError, _on_error)
-    app.add_exception_handler(RequestValidationError, _on_error)
-    app.add_exception_handler(HTTPException, _on_error)
-    app.add_exception_handler(Exception, _on_error)
+    app.add_exception_handler(PlatformError, on_error)
+    app.add_exception_handler(RequestValidationError, on_error)
+    app.add_exception_handler(HTTPException, on_error)
+    app.add_exception_handler(Exception, on_error)
 
 
-async def _on_error(request: Request, error: Exception) -> Response:
+async def on_error(request: Request, error: Exception) -> Response:
+    """The response to what a route raised; what is ours to mend is logged."""
     request_id = request_id_var.get()
     v2 = is_v2(request.scope["path"])
     if isinstance(error, RequestValidationError):

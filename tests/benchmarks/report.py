@@ -1,0 +1,78 @@
+"""A benchmark's document as Markdown tables."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+#: What a request passes through; the rest is the platform's own life, and grows with time alone.
+PATH_ROLES = ("ingress", "predictor", "echo", "haproxy")
+
+
+def path_us(run: dict[str, Any]) -> float:
+    """CPU microseconds a request in the processes that it passes through."""
+    return float(sum(run["cpu_us"].get(role, 0.0) for role in PATH_ROLES))
+
+
+def table(document: dict[str, Any]) -> str:
+    """Every run of the document, ours and the peers', for people."""
+    parts = []
+    for platform in document.get("platforms", ()):
+        way = "short path" if platform["is_short_path"] else "through Predictors"
+        parts.append(f"Slipway, {way}: closed loop\n\n{_closed(platform['closed'])}")
+        parts.append(f"Slipway, {way}: open loop\n\n{_open(platform['open'])}")
+        parts.append(_others(platform))
+    parts += [
+        f"{peer['name']} {peer['version']}\n\n{_closed(peer['closed'])}"
+        for peer in document.get("peers", ())
+    ]
+    return "\n\n".join(parts)
+
+
+def _closed(runs: Iterable[dict[str, Any]]) -> str:
+    return _table(
+        ("target", "c", "requests/s", "failed", "p50 ms", "p99 ms", "CPU µs path", "CPU µs all"),
+        [
+            (
+                run["target"],
+                run["connections"],
+                f"{run['requests_per_s']:.0f}",
+                run["failures"],
+                f"{run['p50_ms']:.2f}",
+                f"{run['p99_ms']:.2f}",
+                f"{path_us(run):.0f}" if path_us(run) else "",
+                f"{run['cpu_us_all']:.0f}",
+            )
+            for run in runs
+        ],
+    )
+
+
+def _open(runs: Iterable[dict[str, Any]]) -> str:
+    return _table(
+        ("target", "requests/s", "sent", "failed", "p50 ms", "p90 ms", "p99 ms", "most ms"),
+        [
+            (
+                run["target"],
+                f"{run['rate_per_s']:.0f}",
+                run["requests"],
+                run["failures"],
+                *(f"{run[name]:.2f}" for name in ("p50_ms", "p90_ms", "p99_ms", "most_ms")),
+            )
+            for run in runs
+        ],
+    )
+
+
+def _others(platform: dict[str, Any]) -> str:
+    pss_mb = {role: f"{size / 1e6:.0f} MB" for role, size in platform["pss_bytes"].items()}
+    total_mb = sum(platform["pss_bytes"].values()) / 1e6
+    lines = [f"start: {platform['start_s']:.1f} s", f"memory (PSS): {total_mb:.0f} MB {pss_mb}"]
+    for name, seconds in platform["upload_s"].items():
+        first_ms = platform["first_prediction_ms"][name]
+        lines.append(f"upload of {name}: {seconds:.2f} s, then first answer in {first_ms:.0f} ms")
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    lines = ["| " + " | ".join(head) + " |", "|---" + "|--:" * (len(head) - 1) + "|"]
+    lines += ["| " + " | ".join(map(str, row)) + " |" for row in rows]
+    return "\n".join(lines)
