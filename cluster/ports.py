@@ -86,6 +86,10 @@ class RememberedPorts:
         write_private(self._path, json.dumps(ports, indent=1))
         return ports[name]
 
+    def find(self, name: str) -> int | None:
+        """First port of the block ``name``, as it was given last; ``None`` before that."""
+        return self._read().get(name)
+
     def _read(self) -> dict[str, int]:
         # A file that is missing or broken costs new ports, nothing else.
         with contextlib.suppress(OSError, ValueError):

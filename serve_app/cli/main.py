@@ -11,9 +11,9 @@ import typer
 from typer.core import TyperGroup
 
 from cluster.errors import PlatformError
-from serve_app.cli import doctor, keys, models, predict, services, up, users
+from serve_app.cli import backup, collect, doctor, edge, keys, models, predict, services, up, users
 
-MODULES = (up, services, doctor, users, keys, models, predict)
+MODULES = (up, services, doctor, edge, users, keys, models, collect, predict, backup)
 
 
 class Commands(TyperGroup):

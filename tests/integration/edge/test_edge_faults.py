@@ -1,0 +1,318 @@
+"""What becomes of a request when HAProxy or a replica fails behind the edge."""
+
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from cluster.ports import free_block
+from tests.integration.edge.nginx import Edge, running
+from tests.integration.edge.test_edge import assert_our_error
+from tests.integration.edge.upstreams import (
+    HAPROXY_404,
+    HAPROXY_500,
+    RawServer,
+    Received,
+    Reply,
+    raw_server,
+    response,
+)
+
+pytestmark = pytest.mark.nginx
+PREDICT = "/api/v1/models/iris/predict"
+INFER = "/v2/models/iris/infer"
+LOGIN = "/api/v1/auth/login"
+LARGE = b"x" * 300_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class House:
+    """An edge, the HAProxy it asks first, and a replica on a port of its own."""
+
+    edge: Edge
+    door: RawServer
+    replica: RawServer
+
+
+def good(request: Received) -> bytes:
+    """The application's answer: it names what it received."""
+    return response("200 OK", f'{{"bytes":{len(request.body)}}}', request_id="app")
+
+
+def missing(_request: Received) -> bytes:
+    """The application's 404."""
+    return response("404 Not Found", '{"code":"model_not_found"}', request_id="app")
+
+
+def dies(_request: Received) -> None:
+    """A replica that is killed while it works."""
+
+
+@contextmanager
+def house(
+    directory: Path, door: Reply, replica: Reply = good, **changes: object
+) -> Iterator[House]:
+    """Start the three; the replica has the second of the four ports that the edge knows."""
+    first = free_block(4)
+    with ExitStack() as stack:
+        made = stack.enter_context(raw_server(door))
+        behind = stack.enter_context(raw_server(replica, port=first + 1))
+        edge = stack.enter_context(
+            running(directory, made.port, first_replica_port=first, **changes)
+        )
+        yield House(edge=edge, door=made, replica=behind)
+
+
+@pytest.mark.parametrize("path", [PREDICT, "/api/v1/predict", INFER])
+@pytest.mark.parametrize(
+    "door",
+    [
+        pytest.param(dies, id="closes"),
+        pytest.param(lambda _: HAPROXY_404, id="routes are empty"),
+        pytest.param(lambda _: HAPROXY_500, id="replica died"),
+        pytest.param(lambda _: response("502 Bad Gateway", ""), id="502"),
+    ],
+)
+def test_a_prediction_is_asked_again_body_and_all(tmp_path: Path, path: str, door: Reply) -> None:
+    with house(tmp_path, door) as made, made.edge.client() as client:
+        answer = client.post(path, content=LARGE)
+
+    assert answer.json() == {"bytes": len(LARGE)}
+    assert len(made.door.requests) == 1
+    assert [request.body for request in made.replica.requests] == [LARGE]
+
+
+def test_no_prediction_is_lost_while_haproxy_is_away(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        first = free_block(4)
+        replicas = [stack.enter_context(raw_server(good, port=first + i)) for i in (0, 3)]
+        edge = stack.enter_context(running(tmp_path, free_block(1), first_replica_port=first))
+        client = stack.enter_context(edge.client())
+        answers = [client.post(PREDICT, content=b"x").status_code for _ in range(50)]
+
+    assert answers == [200] * 50
+    assert sum(len(replica.requests) for replica in replicas) == 50
+
+
+def test_no_prediction_is_lost_when_a_replica_dies_at_work(tmp_path: Path) -> None:
+    first = free_block(4)
+    with ExitStack() as stack:
+        stack.enter_context(raw_server(dies, port=first))
+        stack.enter_context(raw_server(good, port=first + 1))
+        edge = stack.enter_context(running(tmp_path, free_block(1), first_replica_port=first))
+
+        def ask(_: int) -> int:
+            with edge.client() as client:
+                return client.post(PREDICT, content=b"x").status_code
+
+        with ThreadPoolExecutor(8) as pool:
+            answers = list(pool.map(ask, range(40)))
+
+    assert answers == [200] * 40
+
+
+@pytest.mark.parametrize(
+    "path", [LOGIN, "/api/v1/auth/refresh", "/api/v1/models", "/api/v1/api-keys"]
+)
+def test_nothing_else_is_sent_twice(tmp_path: Path, path: str) -> None:
+    with house(tmp_path, dies) as made, made.edge.client() as client:
+        answer = client.post(path, content=b"{}")
+
+    assert_our_error(answer, 502, "replica_unavailable")
+    assert answer.headers["retry-after"] == "1"
+    assert len(made.door.requests) == 1
+    assert made.replica.requests == []
+
+
+def test_a_login_that_was_never_sent_goes_to_a_replica(tmp_path: Path) -> None:
+    first = free_block(4)
+    with (
+        raw_server(good, port=first + 2) as replica,
+        running(tmp_path, free_block(1), first_replica_port=first) as edge,
+        edge.client() as client,
+    ):
+        answer = client.post(LOGIN, content=b"{}")
+
+    assert answer.status_code == 200
+    assert len(replica.requests) == 1
+
+
+def test_a_failure_of_haproxy_is_no_500(tmp_path: Path) -> None:
+    with house(tmp_path, lambda _: HAPROXY_500) as made, made.edge.client() as client:
+        answer = client.post(LOGIN, content=b"{}")
+
+    assert_our_error(answer, 503, "replica_unavailable")
+    assert answer.headers["retry-after"] == "1"
+    assert made.replica.requests == []
+
+
+def test_a_failure_of_the_application_keeps_its_id(tmp_path: Path) -> None:
+    def broken(request: Received) -> bytes:
+        (chosen,) = request.values("x-request-id")
+        return response("500 Internal Server Error", "{}", request_id=chosen)
+
+    with house(tmp_path, broken) as made, made.edge.client() as client:
+        answer = client.get("/api/v1/models", headers={"X-Request-ID": "mine"})
+
+    assert_our_error(answer, 500, "internal")
+    assert answer.json()["request_id"] == "mine"
+    assert "retry-after" not in answer.headers
+
+
+def test_a_404_of_the_application_keeps_its_body(tmp_path: Path) -> None:
+    with house(tmp_path, missing, missing) as made, made.edge.client() as client:
+        answers = [
+            client.get("/api/v1/models/none"),
+            client.post(PREDICT, content=b"x"),
+            client.delete("/api/v1/models/none"),
+        ]
+
+    assert [(each.status_code, each.json()["code"]) for each in answers] == [
+        (404, "model_not_found")
+    ] * 3
+
+
+def test_an_edge_that_reaches_no_replica_keeps_a_404(tmp_path: Path) -> None:
+    with house(tmp_path, missing, replica_ports=0) as made, made.edge.client() as client:
+        answer = client.get("/api/v1/models/none")
+
+    assert answer.json() == {"code": "model_not_found"}
+    assert made.replica.requests == []
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
+def test_a_404_of_haproxy_is_asked_at_a_replica(tmp_path: Path, method: str) -> None:
+    with house(tmp_path, lambda _: HAPROXY_404) as made, made.edge.client() as client:
+        answer = client.request(method, "/api/v1/models/iris/versions")
+
+    assert answer.status_code == 200
+    (request,) = made.replica.requests
+    assert request.line.startswith(f"{method} /api/v1/models/iris/versions ")
+
+
+@pytest.mark.parametrize("path", [PREDICT, LOGIN])
+def test_a_404_of_haproxy_without_a_replica_is_503(tmp_path: Path, path: str) -> None:
+    with (
+        raw_server(lambda _: HAPROXY_404) as door,
+        running(tmp_path, door.port) as edge,
+        edge.client() as client,
+    ):
+        answer = client.post(path, content=b"{}")
+
+    assert_our_error(answer, 503, "replica_unavailable")
+    assert answer.headers["retry-after"] == "1"
+
+
+@pytest.mark.parametrize(
+    "status", ["400 Bad Request", "413 Too Large", "429 Too Many", "503 Busy", "504 Late"]
+)
+def test_other_errors_of_the_application_pass_as_they_are(tmp_path: Path, status: str) -> None:
+    def refuse(_request: Received) -> bytes:
+        return response(status, '{"code":"its own"}', request_id="app")
+
+    with house(tmp_path, refuse) as made, made.edge.client() as client:
+        answers = [client.post(path, content=b"x") for path in (PREDICT, LOGIN)]
+
+    assert [answer.json() for answer in answers] == [{"code": "its own"}] * 2
+    assert {answer.headers["x-request-id"] for answer in answers} == {"app"}
+    assert len(made.door.requests) == 2
+
+
+def test_an_application_that_hangs_is_a_504(tmp_path: Path) -> None:
+    release = threading.Event()
+
+    def hang(_request: Received) -> None:
+        release.wait(30)
+
+    with house(tmp_path, hang, hang, deadline_s=1, answer_grace_s=1) as made:
+        with made.edge.client() as client:
+            began = time.monotonic()
+            answer = client.post(LOGIN, content=b"{}")
+            took_s = time.monotonic() - began
+        release.set()
+
+    assert_our_error(answer, 504, "deadline_exceeded")
+    assert took_s < 5
+    assert len(made.door.requests) == 1
+
+
+def test_without_anything_behind_it_the_edge_answers_in_our_form(tmp_path: Path) -> None:
+    with running(tmp_path, free_block(1)) as edge, edge.client() as client:
+        answers = [client.post(PREDICT, content=b"x"), client.get("/"), client.post(LOGIN)]
+
+    for answer in answers:
+        assert_our_error(answer, 502, "replica_unavailable")
+
+
+def test_one_address_is_held_to_its_rate_of_logins(tmp_path: Path) -> None:
+    with house(tmp_path, good, auth_requests_per_second=1) as made, made.edge.client() as client:
+        answers = [client.post(LOGIN, content=b"{}") for _ in range(10)]
+        others = [client.get("/health") for _ in range(10)]
+
+    refused = [answer for answer in answers if answer.status_code == 429]
+    assert 5 <= len(refused) <= 7
+    assert_our_error(refused[0], 429, "rate_limited")
+    assert refused[0].headers["retry-after"] == "1"
+    assert {answer.status_code for answer in others} == {200}
+
+
+def test_one_address_is_held_to_its_connections(tmp_path: Path) -> None:
+    release = threading.Event()
+
+    def hold(request: Received) -> bytes:
+        release.wait(30)
+        return good(request)
+
+    def ask(_: int) -> httpx.Response:
+        with made.edge.client() as client:
+            answer = client.get("/health")
+            if answer.status_code == 429:
+                release.set()
+            return answer
+
+    with house(tmp_path, hold, connections_per_address=3) as made, ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(ask, range(8)))
+
+    assert sorted(answer.status_code for answer in answers)[:3] == [200] * 3
+    refused = [answer for answer in answers if answer.status_code == 429]
+    assert_our_error(refused[0], 429, "rate_limited")
+
+
+@pytest.mark.parametrize(
+    ("hops", "forwarded", "expected"),
+    [
+        (0, "6.6.6.6", "127.0.0.1"),
+        (1, "6.6.6.6, 203.0.113.7", "203.0.113.7"),
+        (2, "6.6.6.6, 203.0.113.7, 10.0.0.1", "203.0.113.7"),
+        (1, "2001:db8::1", "2001:db8::1"),
+        # Fewer entries than balancers: somebody went round them.
+        (2, "6.6.6.6", "127.0.0.1"),
+        (1, "not an address!", "127.0.0.1"),
+    ],
+)
+def test_balancers_before_the_edge_name_the_client(
+    tmp_path: Path, hops: int, forwarded: str, expected: str
+) -> None:
+    with house(tmp_path, good, trusted_hops=hops) as made, made.edge.client() as client:
+        client.get("/health", headers={"X-Forwarded-For": forwarded})
+
+    (request,) = made.door.requests
+    assert request.values("x-forwarded-for") == [expected]
+
+
+def test_grafana_answers_under_its_path_alone(tmp_path: Path) -> None:
+    with raw_server(good) as grafana:
+        address = f"127.0.0.1:{grafana.port}"
+        with house(tmp_path, good, grafana=address) as made, made.edge.client() as client:
+            client.get("/grafana/d/slipway")
+            client.get("/health")
+
+    assert [request.line for request in grafana.requests] == ["GET /grafana/d/slipway HTTP/1.1"]
+    assert len(made.door.requests) == 1
+    assert grafana.requests[0].values("x-slipway-edge") == []

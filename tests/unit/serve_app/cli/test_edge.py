@@ -1,0 +1,58 @@
+"""``slipway edge render`` as an operator runs it."""
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from serve_app.cli.main import build_app
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("SLIPWAY_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("ENV_FILE", "")
+    monkeypatch.setenv("ALLOWED_HOSTS", "api.example.org")
+    (tmp_path / "token").write_text("t" * 40)
+    monkeypatch.setenv("EDGE_TOKEN_FILE", str(tmp_path / "token"))
+    return tmp_path
+
+
+def render(*words: str) -> tuple[int, str]:
+    pair = ("--certificate", "/tls/c.pem", "--certificate-key", "/tls/k.pem")
+    result = CliRunner().invoke(build_app(), ["edge", "render", *pair, *words])
+    return result.exit_code, result.output
+
+
+def test_the_file_is_private_since_it_holds_the_secret(home: Path) -> None:
+    code, _ = render("--output", str(home / "nginx.conf"))
+
+    assert code == 0
+    assert (home / "nginx.conf").stat().st_mode & 0o777 == 0o600
+    assert "t" * 40 in (home / "nginx.conf").read_text()
+
+
+def test_without_an_output_it_is_printed(home: Path) -> None:
+    code, output = render("--door", "10.0.0.1:8000", "--door", "10.0.0.2:8000")
+
+    assert code == 0
+    assert "server 10.0.0.1:8000 max_fails=0;" in output
+    assert "server 10.0.0.2:8000 max_fails=0;" in output
+
+
+def test_the_replicas_are_sought_where_this_home_has_them(home: Path) -> None:
+    (home / "home").mkdir()
+    (home / "home" / "ports.json").write_text('{"ingress": 21000}')
+
+    _, output = render()
+
+    assert "server 127.0.0.1:21000 " in output
+
+
+def test_a_missing_token_is_named(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("EDGE_TOKEN_FILE")
+
+    code, output = render()
+
+    assert code == 1
+    assert "EDGE_TOKEN is missing" in output
