@@ -35,8 +35,14 @@ class TrackedCall:
     label: str
     timeout_s: float
     arrived_s: float
+    #: From when on it waits for its turn; None while what it needs is being fetched.
+    waits_since_s: float | None
     begun_s: float | None = None
     is_error: bool = False
+
+    def prepared(self) -> None:
+        """What it needs is there: from now on it waits for its turn."""
+        self.waits_since_s = self.health.now_s()
 
     def begin(self) -> None:
         """The call leaves the queue and runs."""
@@ -80,12 +86,28 @@ class ReplicaHealth:
         """The window's own clock."""
         return self.clock()
 
-    def track(self, *, label: str = "", timeout_s: float = math.inf) -> TrackedCall:
-        """A call that has just arrived; use it in a ``with``."""
+    def track(
+        self, *, label: str = "", timeout_s: float = math.inf, is_preparing: bool = False
+    ) -> TrackedCall:
+        """
+        A call that has just arrived; use it in a ``with``.
+
+        Args:
+            label: For whom it runs.
+            timeout_s: Its deadline.
+            is_preparing: It waits for its turn from ``prepared`` on only: a cold model's first call
+                is no queue, and another replica would not help it.
+        """
         now_s = self.clock()
         if self._started_s is None:
             self._started_s = now_s
-        call = TrackedCall(health=self, label=label, timeout_s=timeout_s, arrived_s=now_s)
+        call = TrackedCall(
+            health=self,
+            label=label,
+            timeout_s=timeout_s,
+            arrived_s=now_s,
+            waits_since_s=None if is_preparing else now_s,
+        )
         self._open.add(call)
         return call
 
@@ -94,10 +116,11 @@ class ReplicaHealth:
         self._open.discard(call)
         now_s = self.clock()
         begun_s = now_s if call.begun_s is None else call.begun_s
+        since_s = begun_s if call.waits_since_s is None else call.waits_since_s
         self._ended.append(
             _Ended(
                 at_s=now_s,
-                waited_s=begun_s - call.arrived_s,
+                waited_s=begun_s - since_s,
                 ran_s=now_s - begun_s,
                 is_error=call.is_error,
             )
@@ -147,7 +170,11 @@ class ReplicaHealth:
         """
         now_s = self.clock()
         recent = [e for e in self._ended if now_s - e.at_s <= self.window_s]
-        waiting_s = [now_s - call.arrived_s for call in self._open if call.begun_s is None]
+        waiting_s = [
+            now_s - call.waits_since_s
+            for call in self._open
+            if call.begun_s is None and call.waits_since_s is not None
+        ]
         waits_s = waiting_s + [e.waited_s for e in recent]
         bound = self.memory_bound_bytes
         return {

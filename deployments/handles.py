@@ -26,6 +26,7 @@ from ray.serve.exceptions import (
 from cluster.contracts import (
     Batch,
     LoaderStatus,
+    Method,
     PredictCall,
     PredictReply,
     Signature,
@@ -34,6 +35,7 @@ from cluster.contracts import (
     VetRequest,
 )
 from cluster.errors import DeadlineExceeded, Overloaded, PlatformError, ReplicaUnavailable
+from deployments.intake.outcomes import Replay
 
 #: gRPC between replicas caps a message at 4 MB; above half of it the object store carries it.
 BY_REFERENCE_BYTES = 2 * 1024 * 1024
@@ -85,7 +87,11 @@ async def call(handle: Handle, *args: object, timeout_s: float) -> Any:
     except RayTaskError as error:
         raise _cause(error) from None
     except _GONE as error:
-        raise ReplicaUnavailable("a replica was lost: try again", retry_after_s=1) from error
+        # Set where one replica was lost with the call, and absent where none could be found.
+        lost = getattr(error, "actor_id", None)
+        raise ReplicaUnavailable(
+            "a replica was lost: try again", retry_after_s=1, replica=lost
+        ) from error
     except (TaskCancelledError, asyncio.CancelledError) as error:
         # A replica that cancels a task looks like a caller that went away, unless nobody asked
         # this task to stop.
@@ -161,6 +167,7 @@ class ServeLoaders:
         self._vet = handle.options(method_name="vet", _by_reference=True)
         self._fetch = handle.options(method_name="fetch", _by_reference=True)
         self._fetch_compiled = handle.options(method_name="fetch_compiled", _by_reference=True)
+        self._replay = handle.options(method_name="replay", _by_reference=True)
         self._status = handle.options(method_name="status")
 
     async def vet(self, content: bytes, request: VetRequest) -> VetReport:
@@ -179,6 +186,15 @@ class ServeLoaders:
             self._fetch_compiled, sha256, size_bytes, timeout_s=FETCH_TIMEOUT_S
         )
         return content
+
+    async def replay(
+        self, version: VersionRef, signature: Signature, method: Method, batch: Batch
+    ) -> Replay:
+        """How one batch ends on the version alone in the sandbox."""
+        replay: Replay = await call(
+            self._replay, version, signature, method, batch, timeout_s=VET_TIMEOUT_S
+        )
+        return replay
 
     async def status(self) -> LoaderStatus:
         """State of sandbox and storage."""

@@ -26,6 +26,7 @@ from cluster.errors import (
 from cluster.health import ReplicaHealth
 from cluster.logs import configure_logging
 from cluster.settings import Role, Settings, load_settings
+from deployments.black_box import BlackBox
 from deployments.lanes import Lanes
 from deployments.model_cache import ModelCache
 from deployments.served_model import ServedModel, build_served_model
@@ -59,6 +60,7 @@ class Predictor:
         fetch: A Loader, or in Serve its DeploymentHandle.
         settings: For tests; a replica reads its own, without a secret that is not its.
         lanes: Calls that run at a time.
+        black_box: For tests; a replica keeps its own.
         cache_bytes: Memory of loaded models; unset: PREDICTOR_CACHE_BYTES.
     """
 
@@ -69,6 +71,7 @@ class Predictor:
         settings: Settings | None = None,
         lanes: int = LANES,
         cache_bytes: int | None = None,
+        black_box: BlackBox | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         if settings is None:
@@ -76,6 +79,7 @@ class Predictor:
             configure_logging(settings, "predictor")
         cache_bytes = cache_bytes or settings.predictor_cache_bytes
         self._fetch, self._replica_id = _connect(fetch)
+        self._black_box = black_box or BlackBox.of_this_replica(settings, slots=lanes)
         self._settings = settings
         self._clock = clock
         self._lanes = Lanes(lanes, clock=clock)
@@ -148,6 +152,7 @@ class Predictor:
 
     def close(self) -> None:
         """Let the threads end; safe to repeat."""
+        self._black_box.close()
         self._health.stop()
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._builders.shutdown(wait=False, cancel_futures=True)
@@ -158,16 +163,20 @@ class Predictor:
             run.exception()  # a caller that has gone away left it unread
 
     async def _predict(self, call: PredictCall) -> PredictReply:
-        with self._health.track(label=call.version.key, timeout_s=call.timeout_s) as tracked:
+        with self._health.track(
+            label=call.version.key, timeout_s=call.timeout_s, is_preparing=True
+        ) as tracked:
             try:
                 async with AsyncExitStack() as stack:
                     model = await stack.enter_async_context(
                         self._model(call.version, call.signature)
                     )
+                    tracked.prepared()
                     await stack.enter_async_context(self._lanes.lane(call.version.key))
                     if self._clock() - tracked.arrived_s > call.timeout_s:
                         raise DeadlineExceeded("the deadline passed while the call waited")
                     tracked.begin()
+                    stack.enter_context(self._black_box.executing(call.version.key))
                     return await self._run(model, call)
             except (PredictionFailed, Overloaded):
                 raise

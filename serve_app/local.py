@@ -7,7 +7,9 @@ For the HTTP suite and for a laptop's shell; what it leaves out is the network, 
 from dataclasses import dataclass
 
 from cluster.contracts import (
+    Batch,
     LoaderStatus,
+    Method,
     PredictCall,
     PredictReply,
     Signature,
@@ -15,6 +17,7 @@ from cluster.contracts import (
     VetReport,
     VetRequest,
 )
+from deployments.intake.outcomes import Replay
 from deployments.loader import Loader
 from deployments.predictor import Predictor
 
@@ -55,6 +58,12 @@ class LocalLoaders:
     async def fetch_compiled(self, sha256: str, size_bytes: int) -> bytes:
         """Verified arrays of a stored artifact's compiled form; empty where it has none."""
         return await self.loader.fetch_compiled(sha256, size_bytes)
+
+    async def replay(
+        self, version: VersionRef, signature: Signature, method: Method, batch: Batch
+    ) -> Replay:
+        """How one batch ends on the version alone in the sandbox."""
+        return await self.loader.replay(version, signature, method, batch)
 
     async def status(self) -> LoaderStatus:
         """State of sandbox and storage."""

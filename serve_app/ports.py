@@ -3,7 +3,9 @@
 from typing import Protocol
 
 from cluster.contracts import (
+    Batch,
     LoaderStatus,
+    Method,
     PredictCall,
     PredictReply,
     Signature,
@@ -11,6 +13,7 @@ from cluster.contracts import (
     VetReport,
     VetRequest,
 )
+from deployments.intake.outcomes import Replay
 
 
 class Predictors(Protocol):
@@ -65,6 +68,12 @@ class Loaders(Protocol):
         Raises:
             ModelUnavailable, ArtifactCorrupt, UploadRefused: As ``fetch`` does.
         """
+        ...
+
+    async def replay(
+        self, version: VersionRef, signature: Signature, method: Method, batch: Batch
+    ) -> Replay:
+        """How one batch ends on the version alone in the sandbox; raises as ``vet`` does."""
         ...
 
     async def status(self) -> LoaderStatus:

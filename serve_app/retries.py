@@ -10,8 +10,9 @@ import random
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
+from typing import Protocol
 
-from cluster.contracts import PredictCall, PredictReply
+from cluster.contracts import PredictCall, PredictReply, VersionRef
 from cluster.errors import DeadlineExceeded, PlatformError, ReplicaUnavailable
 from serve_app.batch_predictor import BatchPredictor
 
@@ -73,8 +74,34 @@ class RetryBudget:
         return self._seconds[-1]
 
 
-def _never(_version_key: str) -> bool:
-    return False
+class Judge(Protocol):
+    """Knows which versions crash replicas; ``serve_app.trials.Trials``."""
+
+    async def admit(self, version: VersionRef) -> None:
+        """Return when the version may be called; raises ModelQuarantined."""
+        ...
+
+    async def hear(self, call: PredictCall, replica_id: str) -> None:
+        """Return when a call that a replica was lost with may be tried again; raises the same."""
+        ...
+
+    def was_charged(self, version_key: str) -> bool:
+        """Whether a replica crashed with the version in the last minute."""
+        ...
+
+
+class TrustingJudge:
+    """Suspects nobody."""
+
+    async def admit(self, version: VersionRef) -> None:
+        """At once."""
+
+    async def hear(self, call: PredictCall, replica_id: str) -> None:
+        """At once."""
+
+    def was_charged(self, version_key: str) -> bool:
+        """Never."""
+        return not version_key
 
 
 class RetryingPredictor:
@@ -84,7 +111,7 @@ class RetryingPredictor:
     Args:
         predictor: What answers; raises ReplicaUnavailable for a replica that died and
             DeadlineExceeded for a call that outlasted its ``timeout_s``.
-        was_charged: Whether a death was charged to the version (by key) in the last minute.
+        judge: Holds calls of a version back while it is on trial for a replica's death.
     """
 
     def __init__(
@@ -92,14 +119,14 @@ class RetryingPredictor:
         predictor: BatchPredictor,
         *,
         budget: RetryBudget | None = None,
-        was_charged: Callable[[str], bool] = _never,
+        judge: Judge | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         jitter: Callable[[float, float], float] = random.uniform,
     ) -> None:
         self._predictor = predictor
         self._budget = budget or RetryBudget(clock=clock)
-        self._was_charged = was_charged
+        self._judge = judge or TrustingJudge()
         self._clock = clock
         self._sleep = sleep
         self._jitter = jitter
@@ -111,12 +138,24 @@ class RetryingPredictor:
         tries = 0
         while True:
             tries += 1
+            await self._wait(self._judge.admit(call.version), deadline)
             try:
                 return await self._try(call, deadline, tries)
             except (ReplicaUnavailable, DeadlineExceeded) as error:
+                if isinstance(replica_id := error.context.get("replica"), str):
+                    await self._wait(self._judge.hear(call, replica_id), deadline)
                 if not self._may_retry(call, error, deadline, tries):
                     raise
             await self._sleep(self._jitter(*JITTER_S))
+
+    async def _wait(self, judgement: Awaitable[None], deadline: float) -> None:
+        try:
+            async with asyncio.timeout(max(deadline - self._clock(), 0)):
+                await judgement
+        except TimeoutError as error:
+            raise DeadlineExceeded(
+                "the model crashed a replica and is being examined: try again", retry_after_s=2
+            ) from error
 
     async def _try(self, call: PredictCall, deadline: float, tries: int) -> PredictReply:
         left_s = deadline - self._clock()
@@ -133,7 +172,7 @@ class RetryingPredictor:
         if isinstance(error, DeadlineExceeded):
             may = tries == 1 and left_s >= RETRY_SHARE * call.timeout_s
         else:
-            is_charged = self._was_charged(call.version.key)
+            is_charged = self._judge.was_charged(call.version.key)
             may = tries < (MAX_TRIES_WHEN_CHARGED if is_charged else MAX_TRIES)
         return may and left_s > JITTER_S[1] and self._budget.try_spend()
 

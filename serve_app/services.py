@@ -4,13 +4,15 @@ What the front works with, opened and closed in one visible place.
     database ─ follower ─┬─ catalog       which version a name means
                          ├─ identities    who is asking
                          └─ model_lists   pages of a user's models
-    cache ─ limits       predictors ─ coalescer ─ inference       loaders ─ uploads, vetting
+    cache ─ limits       predictors ─ coalescer ─ inference       loaders ─ uploads, vetting, trials
 """
 
 from dataclasses import dataclass, field
+from functools import partial
 
 from cluster.errors import InsecureSettings
 from cluster.settings import Settings
+from deployments.black_box import box_directory, find_last_words
 from serve_app.cache import ValkeyCache
 from serve_app.coalescing import Coalescer
 from serve_app.inference import Inference
@@ -20,6 +22,7 @@ from serve_app.observers import count_prediction, tally_into
 from serve_app.ports import Loaders, Predictors
 from serve_app.registry.catalog import Catalog
 from serve_app.registry.changes import ChangeFollower
+from serve_app.registry.charges import Charges
 from serve_app.registry.database import Database
 from serve_app.registry.stats import StatsRecorder
 from serve_app.result_cache import ResultCache
@@ -31,6 +34,7 @@ from serve_app.security.lockout import Lockout
 from serve_app.security.passwords import Passwords
 from serve_app.security.tokens import Tokens
 from serve_app.short_path import CompiledModels
+from serve_app.trials import Trials
 from serve_app.uploads import Uploads
 from serve_app.vetting import Vetting
 
@@ -53,6 +57,7 @@ class Services:
     predictors: Predictors
     loaders: Loaders
     coalescer: Coalescer
+    trials: Trials
     inference: Inference
     stats: StatsRecorder
     uploads: Uploads
@@ -76,6 +81,7 @@ class Services:
         """Let what was accepted finish, then let go of every connection."""
         self.is_closing = True
         await self.coalescer.close()
+        await self.trials.close()
         if self.short_path is not None:
             await self.short_path.close()
         await self.identities.close()
@@ -121,7 +127,12 @@ def build_services(
     stats = StatsRecorder(database, replica_id)
     short_path = _short_path(settings, loaders)
     bounds = CoalescerLimits(max_rows=coalesce_max_rows) if coalesce_max_rows else None
-    coalescer = Coalescer(RetryingPredictor(predictors), limits=bounds)
+    trials = Trials(
+        loaders,
+        Charges(database),
+        find_last_words=partial(find_last_words, box_directory(settings)),
+    )
+    coalescer = Coalescer(RetryingPredictor(predictors, judge=trials), limits=bounds)
     return Services(
         settings=settings,
         replica_id=replica_id,
@@ -144,6 +155,7 @@ def build_services(
         predictors=predictors,
         loaders=loaders,
         coalescer=coalescer,
+        trials=trials,
         inference=Inference(
             catalog=catalog,
             coalescer=coalescer,

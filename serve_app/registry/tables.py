@@ -7,7 +7,7 @@ The registry's tables, as SQLAlchemy models; Alembic's migrations must agree (a 
            │          ├─ model_aliases
            │          └─ model_shares
            └─ idempotency_keys
-    audit_events   changes   followers   prediction_stats
+    audit_events   changes   followers   prediction_stats   death_charges
 """
 
 import uuid
@@ -294,3 +294,14 @@ class PredictionStats(Base):
     errors: Mapped[int] = mapped_column(Integer)
     latency_histogram: Mapped[list[int]] = mapped_column(ARRAY(Integer))
     """Counts by the bucket bounds of ``serve_app.registry.latency``."""
+
+
+class DeathCharge(Base):
+    """A replica that crashed while this version alone was executing on it; once each."""
+
+    __tablename__ = "death_charges"
+
+    model_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("models.id"), primary_key=True)
+    version: Mapped[int] = mapped_column(Integer, primary_key=True)
+    replica_id: Mapped[str] = mapped_column(String(128), primary_key=True)
+    at: Mapped[datetime] = _now()

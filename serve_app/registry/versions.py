@@ -2,7 +2,7 @@
 
 import uuid
 
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from cluster.errors import ModelConflict, ModelNotFound
@@ -23,7 +23,7 @@ from serve_app.registry.records import (
     VersionRecord,
     VersionSummary,
 )
-from serve_app.registry.tables import Model, ModelAlias, ModelVersion
+from serve_app.registry.tables import DeathCharge, Model, ModelAlias, ModelVersion
 from serve_app.registry.visibility import Viewer, find_row, get_row, get_row_to_change
 
 
@@ -168,7 +168,14 @@ def release_version(
         ModelNotFound, NotPermitted: As for any change.
     """
     row = get_row_to_change(session, viewer, model)
-    return _set_status(session, row, _named_version(session, row, version), "ready")
+    target = _named_version(session, row, version)
+    # Charges of before do not count against a version that was looked at and let go.
+    session.execute(
+        delete(DeathCharge).where(
+            DeathCharge.model_id == row.id, DeathCharge.version == target.number
+        )
+    )
+    return _set_status(session, row, target, "ready")
 
 
 def quarantine_version(session: Session, model_id: str, number: int) -> bool:

@@ -12,7 +12,7 @@ from cluster.errors import (
     PredictionFailed,
     ReplicaUnavailable,
 )
-from serve_app.retries import JITTER_S, RetryBudget, RetryingPredictor
+from serve_app.retries import JITTER_S, RetryBudget, RetryingPredictor, TrustingJudge
 from tests.unit.serve_app.predicting import rows_of, signature, version_ref
 
 pytestmark = pytest.mark.anyio
@@ -90,8 +90,11 @@ async def test_a_third_death_is_told() -> None:
 
 
 async def test_a_version_with_a_charge_gets_one_more_try_alone() -> None:
-    charged: Callable[[str], bool] = lambda key: key == "m/1"  # noqa: E731
-    predictor, behind, _ = retrying(GONE, GONE, was_charged=charged)
+    class Suspecting(TrustingJudge):
+        def was_charged(self, version_key: str) -> bool:
+            return version_key == "m/1"
+
+    predictor, behind, _ = retrying(GONE, GONE, judge=Suspecting())
     with pytest.raises(ReplicaUnavailable):
         await predictor.predict(call())
 
