@@ -9,7 +9,7 @@ ENV_FILE ?= .env.development
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint lock clean
+.PHONY: help run test fuzz lint lock clean
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,6 +19,9 @@ run: $(VENV)/run.stamp ## Set everything up and run the platform on http://127.0
 
 test: $(VENV)/dev.stamp lint ## Set everything up, check style and types, run every test
 	$(BIN)/pytest
+
+fuzz: $(VENV)/dev.stamp ## Try 200,000 changed model files on the intake (30 minutes; counts in docs/fuzz)
+	$(BIN)/python -m tests.fuzz.intake_fuzz --cases 200000 --output docs/fuzz
 
 lint: $(VENV)/dev.stamp ## Check style and types
 	$(BIN)/ruff check
