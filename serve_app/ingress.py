@@ -10,6 +10,7 @@ import logging
 from ray import serve
 from starlette.types import ASGIApp
 
+from cluster.backup.status import BackupAge
 from cluster.deploy_args import DeployArgs
 from cluster.errors import ReplicaUnavailable
 from cluster.health import ReplicaHealth
@@ -30,6 +31,7 @@ class Ingress:
         settings = args.applied_to(load_settings(Role.INGRESS))
         configure_logging(settings, "ingress")
         self._health = ReplicaHealth(lanes=1)
+        self._backup_age = BackupAge(settings.slipway_home)
         self._services: Services = build_services(
             settings,
             predictors=ServePredictors(predictor),
@@ -51,6 +53,7 @@ class Ingress:
                 good, or the event loop stood still.
         """
         self._health.beat()
+        self._backup_age.report()
         faults = self._health.faults()
         if not self._services.follower.is_alive:
             faults.append("the change follower ended")

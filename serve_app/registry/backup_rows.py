@@ -1,5 +1,6 @@
 """What a backup must know of the registry: a snapshot, its rows, the files they refer to."""
 
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -14,6 +15,9 @@ from serve_app.registry.refusals import translate
 BACKUP_LOCK = 0x736C6970_0006
 #: Days that the bytes of a deleted version are kept.
 GRACE_DAYS = 7
+#: The server may notice a moment late that a holder was killed.
+_LINGER_S = 2.0
+_POLL_S = 0.05
 
 _TABLES = text(
     "SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
@@ -51,12 +55,11 @@ class BackupRows:
             BackupFailed: At the end, if the connection was lost meanwhile.
         """
         with connected(self._url, "slipway-backup-lock") as connection:
-            taken = text("SELECT pg_try_advisory_lock(:key)")
-            if not connection.execute(taken, {"key": BACKUP_LOCK}).scalar_one():
-                raise BackupRefused(
-                    "another backup, or the collection of garbage, runs now: wait for it to end"
-                )
-            connection.commit()
+            take_lock(
+                connection,
+                BACKUP_LOCK,
+                "another backup, or the collection of garbage, runs now: wait for it to end",
+            )
             yield
             try:
                 connection.execute(text("SELECT 1"))
@@ -120,6 +123,23 @@ def connected(url: str, name: str, *, database: str | None = None) -> Iterator[C
         raise
     finally:
         engine.dispose()
+
+
+def take_lock(connection: Connection, key: int, refusal: str) -> None:
+    """
+    Hold an advisory lock until the connection ends.
+
+    Raises:
+        BackupRefused: With this sentence, if another holds it.
+    """
+    taken = text("SELECT pg_try_advisory_lock(:key)")
+    deadline_s = time.monotonic() + _LINGER_S
+    while not connection.execute(taken, {"key": key}).scalar_one():
+        connection.rollback()
+        if time.monotonic() > deadline_s:
+            raise BackupRefused(refusal)
+        time.sleep(_POLL_S)
+    connection.commit()
 
 
 def table_names(connection: Connection) -> list[str]:

@@ -16,7 +16,13 @@ from sqlalchemy import Connection, make_url, text
 from cluster.backup.faults import BackupFailed, BackupRefused
 from cluster.backup.registry import Settled
 from serve_app.registry import migrate
-from serve_app.registry.backup_rows import connected, count_rows, server_version, table_names
+from serve_app.registry.backup_rows import (
+    connected,
+    count_rows,
+    server_version,
+    table_names,
+    take_lock,
+)
 from serve_app.registry.restore_settling import settle
 
 #: Key of the advisory lock, in the maintenance database, that keeps other restores out.
@@ -76,9 +82,9 @@ class RestoreRows:
             BackupRefused: Somebody does, or the role may not create databases.
         """
         with self._maintenance() as connection:
-            taken = text("SELECT pg_try_advisory_lock(:key)")
-            if not connection.execute(taken, {"key": RESTORE_LOCK}).scalar_one():
-                raise BackupRefused("another restore runs on this server: wait for it to end")
+            take_lock(
+                connection, RESTORE_LOCK, "another restore runs on this server: wait for it to end"
+            )
             self._refuse_powerless(connection)
             self._refuse_used(connection)
             connection.commit()
