@@ -1,5 +1,6 @@
 """Assembles the HTTP application from services: routes, error table, middleware, OpenAPI."""
 
+import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -64,7 +65,11 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     services: Services = app.state.services
     await services.start()
+    # What start-up made stays: without it a full collection is a hundred times quicker.
+    gc.collect()
+    gc.freeze()
     try:
         yield
     finally:
         await services.close()
+        gc.unfreeze()

@@ -1,33 +1,39 @@
 """
 The prediction routes, found by their prefix before the framework's layers are entered.
 
-What a request meets here are the same middleware objects' classes, in the same order, over the
-same route; left out are those that have nothing to do for it.  Whatever is not plainly a
-prediction takes the long way, and looks the same to its caller.
+A request that is plainly a prediction (a host that we answer to, a length within the bound, no
+page of another origin, nothing compressed) has nothing to expect of those layers; every other
+takes the long way through them.  The rules are theirs, asked of the same classes.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 from fastapi import FastAPI
-from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from cluster.errors import PlatformError
+from cluster.request_context import request_id_var
 from cluster.settings import Settings
 from serve_app.api import open_inference, predict
 from serve_app.api.errors import on_error
-from serve_app.middleware.rate_limit_headers import RateLimitHeaders
+from serve_app.api.prediction_route import PredictionRoute, Reply
+from serve_app.middleware.body_limit import BodyBounds, BodyLimit
+from serve_app.middleware.https_redirect import HttpsRedirect
+from serve_app.middleware.outermost import PASSED
 from serve_app.middleware.stack import middleware_stack
+from serve_app.middleware.trusted_hosts import TrustedHosts
+from serve_app.middleware.unexpected_errors import UnexpectedErrors
+from serve_app.services import Services
 
-#: Requests of pages take the long way; of what CORS does to the others, one header is left.
-_CORS: object = CORSMiddleware
-#: The route itself writes them.
-_LIMIT_HEADERS: object = RateLimitHeaders
 _MODELS, _PREDICT = "/api/v1/models/", "/predict"
 _OLDER = "/api/v1/predict"
 _V2, _VERSIONS, _INFER = "/v2/models/", "/versions/", "/infer"
-Match = tuple[ASGIApp, Mapping[str, str]]
+#: What the CORS middleware leaves on an answer to a request that no page made.
+_VARY = (b"vary", b"Origin")
+_ERROR = "slipway.error"
+Match = tuple[PredictionRoute, Mapping[str, str]]
 
 
 class HotRoutes:
@@ -41,58 +47,61 @@ class HotRoutes:
 
     def __init__(self, app: FastAPI, settings: Settings) -> None:
         self._app = app
-        short: ASGIApp = self._answer
-        for layer in reversed(middleware_stack(settings)):
-            if layer.cls is _CORS:
-                short = _VaryByOrigin(short)
-            elif layer.cls is not _LIMIT_HEADERS:
-                short = layer.cls(short, *layer.args, **layer.kwargs)
-        self._short = short
+        layers: dict[object, Any] = {
+            layer.cls: layer.kwargs for layer in middleware_stack(settings)
+        }
+        self._hosts = TrustedHosts(app, **layers[TrustedHosts])
+        self._bounds: BodyBounds = layers[BodyLimit]["bounds"]
+        self._needs_tls = HttpsRedirect in layers
+        self._unexpected = UnexpectedErrors(_raise_again, **layers[UnexpectedErrors])
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a prediction; hand on lifespan, other paths and other methods."""
         found = find_route(scope)
-        if found is None:
+        headers = dict(scope["headers"]) if found is not None else {}
+        if found is None or not self._is_plain(scope, headers):
             await self._app(scope, receive, send)
             return
-        endpoint, path_params = found
+        request_id_var.set(scope[PASSED])
         scope["app"] = self._app
-        scope["endpoint"] = endpoint
-        scope["path_params"] = path_params
-        await self._short(scope, receive, send)
-
-    @staticmethod
-    async def _answer(scope: Scope, receive: Receive, send: Send) -> None:
+        services: Services = self._app.state.services
+        endpoint, path_params = found
         try:
-            await scope["endpoint"](scope, receive, send)
+            reply = await endpoint.reply(services, path_params, headers, receive)
         except PlatformError as error:
             response = await on_error(Request(scope), error)
-            await response(scope, receive, send)
+            reply = Reply(response.status_code, response.raw_headers, bytes(response.body))
+        except Exception as error:  # noqa: BLE001 - the last net, which is the long way's
+            scope[_ERROR] = error
+            await self._unexpected(scope, receive, send)
+            return
+        reply.headers.append(_VARY)
+        await reply.send(send)
+
+    def _is_plain(self, scope: Scope, headers: Mapping[bytes, bytes]) -> bool:
+        """Whether no layer would do anything about this request."""
+        length, host = headers.get(b"content-length", b""), headers.get(b"host", b"")
+        return (
+            PASSED in scope
+            and length.isdigit()
+            and int(length) <= self._bounds.of("POST", scope["path"])
+            and b"origin" not in headers
+            and b"content-encoding" not in headers
+            and not (self._needs_tls and scope["scheme"] == "http")
+            and self._hosts.allows(host)
+        )
 
 
-class _VaryByOrigin:
-    """Says, as the CORS middleware does, that a page of another origin would be told more."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def varying_send(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"].append((b"vary", b"Origin"))
-            await send(message)
-
-        await self._app(scope, receive, varying_send)
+async def _raise_again(scope: Scope, _receive: Receive, _send: Send) -> None:
+    error: Exception = scope[_ERROR]
+    raise error
 
 
 def find_route(scope: Scope) -> Match | None:
-    """The endpoint and path parameters of a prediction; ``None`` for the long way."""
+    """The endpoint and path parameters of a prediction; ``None`` for any other request."""
     if scope["type"] != "http" or scope["method"] != "POST" or scope.get("root_path"):
         return None
-    found = _match(scope["path"])
-    if found is None or any(name == b"origin" for name, _ in scope["headers"]):
-        return None
-    return found
+    return _match(scope["path"])
 
 
 def _match(path: str) -> Match | None:

@@ -7,7 +7,7 @@ A FastAPI route would cost about 150 µs more, a Request and a Response object a
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from starlette.types import Receive, Scope, Send
 
@@ -18,14 +18,6 @@ from serve_app.api.errors import error_response, status_of
 from serve_app.security.principals import Principal
 from serve_app.services import Services
 
-_WANTED = frozenset(
-    {
-        b"authorization",
-        b"x-api-key",
-        b"x-timeout-ms",
-        b"inference-header-content-length",
-    }
-)
 _INTERNAL = 500
 #: A body of this size takes some five milliseconds to read.
 _LARGE_BYTES = 512 * 1024
@@ -67,6 +59,20 @@ class Answer:
     headers: RawHeaders
 
 
+class Reply(NamedTuple):
+    """A response before it is sent."""
+
+    status: int
+    headers: RawHeaders
+    body: bytes
+
+    async def send(self, send: Send) -> None:
+        """Send it."""
+        start = {"type": "http.response.start", "status": self.status, "headers": self.headers}
+        await send(start)
+        await send({"type": "http.response.body", "body": self.body})
+
+
 JSON_HEADERS: RawHeaders = [(b"content-type", b"application/json")]
 
 
@@ -87,10 +93,26 @@ class PredictionRoute:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
+        services: Services = scope["app"].state.services
+        headers = dict(scope["headers"])
+        reply = await self.reply(services, scope["path_params"], headers, receive)
+        await reply.send(send)
+
+    async def reply(
+        self,
+        services: Services,
+        path_params: Mapping[str, str],
+        headers: Mapping[bytes, bytes],
+        receive: Receive,
+    ) -> Reply:
+        """
+        What to answer to one request; an error too, unless it is ours to mend.
+
+        Raises:
+            PlatformError: One whose status is 500.
+        """
         limit_headers: RawHeaders = []
         try:
-            services: Services = scope["app"].state.services
-            headers = {name: value for name, value in scope["headers"] if name in _WANTED}
             principal = await _identify(services, headers)
             decision = services.limits.try_take(principal, "predict")
             if decision is None:
@@ -99,7 +121,7 @@ class PredictionRoute:
             asked = Asked(
                 services,
                 principal,
-                scope["path_params"],
+                path_params,
                 headers,
                 await _read_body(receive),
                 _timeout_s(services.settings, headers),
@@ -110,12 +132,9 @@ class PredictionRoute:
                 raise
             response = error_response(error, request_id_var.get(), v2=self._is_v2)
             response.raw_headers.extend(limit_headers)
-            await response(scope, receive, send)
-            return
+            return Reply(response.status_code, response.raw_headers, bytes(response.body))
         length = (b"content-length", b"%d" % len(answer.body))
-        raw = [length, *answer.headers, *limit_headers]
-        await send({"type": "http.response.start", "status": 200, "headers": raw})
-        await send({"type": "http.response.body", "body": answer.body})
+        return Reply(200, [length, *answer.headers, *limit_headers], answer.body)
 
 
 async def _identify(services: Services, headers: Mapping[bytes, bytes]) -> Principal:

@@ -33,13 +33,15 @@ class TrustedHosts:
         if self._any:
             return True
         hosts = [value for name, value in scope["headers"] if name == b"host"]
-        if len(hosts) != 1:
-            return False
-        if hosts[0] in self._known:
+        return len(hosts) == 1 and self.allows(hosts[0])
+
+    def allows(self, host: bytes) -> bool:
+        """Whether a Host header is one that we answer to."""
+        if self._any or host in self._known:
             return True
-        is_good = self._matches(host_name(hosts[0].decode("latin-1")))
+        is_good = self._matches(host_name(host.decode("latin-1")))
         if is_good and len(self._known) < 1000:  # noqa: PLR2004 - wildcards allow endless names
-            self._known.add(hosts[0])
+            self._known.add(host)
         return is_good
 
     def _matches(self, name: str) -> bool:

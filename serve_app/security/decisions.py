@@ -3,6 +3,7 @@
 import ipaddress
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 from serve_app.security.shared_state import WINDOW_S
 
@@ -23,7 +24,11 @@ class Decision:
     @property
     def raw_headers(self) -> list[tuple[bytes, bytes]]:
         """The same as ASGI has them."""
-        return [(name.lower().encode(), value.encode()) for name, value in self.headers.items()]
+        if self.limit <= 0:
+            return []
+        reset_s = -(-(self.limit - self.remaining) * WINDOW_S // self.limit)
+        state = b'"%s";r=%d;t=%d' % (self.route_class.encode(), self.remaining, reset_s)
+        return [_policy(self.route_class, self.limit), (b"ratelimit", state)]
 
 
 UNLIMITED = Decision("unlimited", 0, 0)
@@ -42,6 +47,13 @@ def rate_limit_headers(
         "RateLimit-Policy": f'"{route_class}";q={limit};w={WINDOW_S}',
         "RateLimit": f'"{route_class}";r={remaining};t={math.ceil(reset_s)}',
     }
+
+
+@lru_cache(maxsize=1024)
+def _policy(route_class: str, limit: int) -> tuple[bytes, bytes]:
+    """The header that is the same for every request of a caller."""
+    value = rate_limit_headers(route_class, limit, limit)["RateLimit-Policy"]
+    return b"ratelimit-policy", value.encode()
 
 
 def address_bucket(address: str | None) -> str:

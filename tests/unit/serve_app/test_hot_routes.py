@@ -14,6 +14,7 @@ from serve_app.api import errors, open_inference, predict
 from serve_app.coalescing import Coalescer
 from serve_app.hot_routes import HotRoutes, find_route
 from serve_app.inference import Inference
+from serve_app.middleware.outermost import Outermost
 from serve_app.middleware.stack import middleware_stack
 from serve_app.security.decisions import Decision, rate_limit_headers
 from serve_app.security.principals import Principal
@@ -139,10 +140,15 @@ REQUESTS: dict[str, dict[str, Any]] = {
 }
 
 
+def hot_application(app: FastAPI, made: Settings) -> ASGIApp:
+    """As Serve runs it: the outermost middleware stands before."""
+    return Outermost(HotRoutes(app, made), settings=made)
+
+
 async def compare(made: Settings, request: dict[str, Any], *, is_spent: bool = False) -> None:
     app = application(made)
     app.state.services.limits.is_spent = is_spent
-    long, short = await sent(app, request), await sent(HotRoutes(app, made), request)
+    long, short = await sent(app, request), await sent(hot_application(app, made), request)
     if "request-1" not in long.headers["X-Request-ID"]:
         own = long.headers["X-Request-ID"], short.headers["X-Request-ID"]
         assert own[0] != own[1]
@@ -182,7 +188,7 @@ async def test_predictions_do_not_enter_the_application_and_all_else_does() -> N
 
     noting = Noting()
     noting.state.services = app.state.services
-    hot = HotRoutes(noting, made)
+    hot = hot_application(noting, made)
     for name in ("a prediction", "the older shape", "open inference", "a bad row"):
         await sent(hot, REQUESTS[name])
     assert entered == []
