@@ -35,6 +35,9 @@ def render_command(
     replica_host: Annotated[
         list[str] | None, typer.Option(help="Host of ingress replicas; once for each node.")
     ] = None,
+    replicas: Annotated[
+        bool, typer.Option(help="Whether this edge reaches the replicas' own ports.")
+    ] = True,
     http_port: Annotated[int, typer.Option(min=1, max=65535)] = 8080,
     https_port: Annotated[int, typer.Option(min=1, max=65535)] = 8443,
     public_https_port: Annotated[
@@ -47,6 +50,8 @@ def render_command(
     places: dict[str, object] = {}
     if (first := RememberedPorts(settings.slipway_home).find("ingress")) is not None:
         places["first_replica_port"] = first
+    if not replicas:
+        places["replica_ports"] = 0
     if door:
         places["doors"] = tuple(door)
     if replica_host:
