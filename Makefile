@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 .PHONY: help run test fuzz lint lock clean
 
 help: ## List the targets
-	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(VENV)/run.stamp ## Set everything up and run the platform on http://127.0.0.1:8000 (PORT changes it)
 	@ENV_FILE=$(ENV_FILE) exec $(BIN)/slipway up
@@ -35,6 +35,18 @@ lock: $(VENV)/dev.stamp ## Resolve the dependencies anew into both lock files
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-header --extra s3 --extra dev -c requirements.lock \
 		pyproject.toml -o requirements-dev.lock
+
+BENCH_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/slipway-bench
+PLOT = $(BIN)/python -m tests.benchmarks.plot docs/benchmarks/latest.json docs/benchmarks/peers.json \
+	--environment $(BENCH_CACHE)/plot
+
+bench: $(VENV)/dev.stamp ## Measure a platform of its own (needs wrk) into docs/benchmarks/
+	$(BIN)/python -m tests.benchmarks.run
+	$(PLOT)
+
+bench-peers: $(VENV)/dev.stamp ## Measure other model servers, in environments of their own
+	$(BIN)/python -m tests.benchmarks.peers
+	$(PLOT)
 
 clean: ## Delete the virtual environment and caches; data in .slipway/ stays
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -134,7 +135,7 @@ def measured(peer: Peer, *, seconds: int, home: Path) -> dict[str, Any]:
                     target,
                     connections=count,
                     seconds=seconds,
-                    pids=lambda root=pid: descendants(root),
+                    pids=partial(descendants, pid),
                     scratch=home,
                 )
                 for count in CONNECTIONS

@@ -76,3 +76,27 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     lines = ["| " + " | ".join(head) + " |", "|---" + "|--:" * (len(head) - 1) + "|"]
     lines += ["| " + " | ".join(map(str, row)) + " |" for row in rows]
     return "\n".join(lines)
+
+
+def side_by_side(document: dict[str, Any]) -> str:
+    """One row a server: both models at one and at 64 connections, as requests/s and CPU µs."""
+    servers = [
+        ("Slipway, " + ("short path" if found["is_short_path"] else "through Predictors"), found)
+        for found in document.get("platforms", ())
+    ]
+    servers += [(f"{peer['name']} {peer['version']}", peer) for peer in document.get("peers", ())]
+    keys = [(name, count) for name in ("iris", "forest") for count in (1, 64)]
+    head = ("server", *(f"{name}, c={count}: /s · p50 ms · µs" for name, count in keys))
+    rows = []
+    for title, found in servers:
+        runs = {(run["target"], run["connections"]): run for run in found["closed"]}
+        rows.append([title, *(_cell(runs.get(key)) for key in keys)])
+    return _table(head, rows)
+
+
+def _cell(run: dict[str, Any] | None) -> str:
+    if run is None:
+        return ""
+    failed = f" ({run['failures']} failed)" if run["failures"] else ""
+    rate, cpu_us = run["requests_per_s"], run["cpu_us_all"]
+    return f"{rate:.0f} · {run['p50_ms']:.2f} · {cpu_us:.0f}{failed}"
