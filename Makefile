@@ -9,7 +9,7 @@ ENV_FILE ?= .env.development
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run test fuzz lint lock clean
+.PHONY: help run test fuzz lint lock bench bench-peers chaos clean
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,9 @@ bench: $(VENV)/dev.stamp ## Measure a platform of its own (needs wrk) into docs/
 bench-peers: $(VENV)/dev.stamp ## Measure other model servers, in environments of their own
 	$(BIN)/python -m tests.benchmarks.peers
 	$(PLOT)
+
+chaos: $(VENV)/dev.stamp ## Break a platform of its own by dice and check every answer (CHAOS="--seed 7 --seconds 600")
+	$(BIN)/python -m tests.chaos $(CHAOS)
 
 clean: ## Delete the virtual environment and caches; data in .slipway/ stays
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info

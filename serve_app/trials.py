@@ -14,11 +14,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from cluster.contracts import PredictCall, VersionRef
+from cluster.contracts import Batch, Method, PredictCall, Signature, VersionRef
 from cluster.errors import ModelQuarantined, PlatformError
 from cluster.metrics import QUARANTINES
 from deployments.black_box import LastWords
-from serve_app.ports import Loaders
+from deployments.intake.outcomes import Replay
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +32,16 @@ BRIDGE_S = 5.0
 ALONE_S = 60.0
 TRIALS_AT_A_TIME = 2
 REMEMBERED_DEATHS = 1000
+
+
+class Replays(Protocol):
+    """Where a batch is tried alone: the Loaders port."""
+
+    async def replay(
+        self, version: VersionRef, signature: Signature, method: Method, batch: Batch
+    ) -> Replay:
+        """How it ends."""
+        ...
 
 
 class Registry(Protocol):
@@ -66,7 +76,7 @@ class Trials:
 
     def __init__(
         self,
-        loaders: Loaders,
+        loaders: Replays,
         registry: Registry,
         *,
         find_last_words: Callable[[str], LastWords | None],

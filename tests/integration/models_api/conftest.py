@@ -14,8 +14,10 @@ from pydantic import SecretStr
 from sqlalchemy.orm import Session
 
 from cluster.contracts import (
+    Batch,
     Feature,
     LoaderStatus,
+    Method,
     OutputSpec,
     PredictCall,
     PredictReply,
@@ -27,6 +29,7 @@ from cluster.contracts import (
 )
 from cluster.errors import ModelUnavailable, PlatformError, ReplicaUnavailable, UploadRefused
 from cluster.settings import Settings
+from deployments.intake.outcomes import Replay
 from serve_app.app import create_app
 from serve_app.registry import users
 from serve_app.registry.sessions import open_session
@@ -82,6 +85,16 @@ class NotingLoaders:
         if len(self.stored.get(sha256, b"")) != size_bytes:
             raise ModelUnavailable("the store has no such object")
         return self.stored[sha256]
+
+    async def fetch_compiled(self, sha256: str, size_bytes: int) -> bytes:
+        raise ModelUnavailable(f"nothing is compiled here: {sha256}, {size_bytes} bytes")
+
+    async def replay(
+        self, version: VersionRef, signature: Signature, method: Method, batch: Batch
+    ) -> Replay:
+        raise ReplicaUnavailable(
+            f"nothing is replayed here: {version.key} {method} {batch.rows} {signature.kind}"
+        )
 
     async def status(self) -> LoaderStatus:
         sandbox = SandboxState(landlock_abi=7, seccomp=True, rlimits=True)

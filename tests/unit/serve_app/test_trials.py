@@ -79,7 +79,7 @@ async def court() -> Court:
 
 @pytest.fixture
 def trials(court: Court, clock: Clock) -> Trials:
-    return Trials(court, court, find_last_words=court.words.get, clock=clock)  # type: ignore[arg-type]  # of the Loaders port only replay is used
+    return Trials(court, court, find_last_words=court.words.get, clock=clock)
 
 
 def call() -> PredictCall:

@@ -7,8 +7,17 @@ import zipfile
 
 import pytest
 
-from cluster.contracts import LoaderStatus, VetReport, VetRequest
+from cluster.contracts import (
+    Batch,
+    LoaderStatus,
+    Method,
+    Signature,
+    VersionRef,
+    VetReport,
+    VetRequest,
+)
 from cluster.errors import NotPermitted, Overloaded, UploadRefused
+from deployments.intake.outcomes import Replay
 from serve_app.security.principals import Principal
 from serve_app.uploads import Upload
 from serve_app.vetting import VETTINGS_AT_A_TIME, Vetting
@@ -37,6 +46,14 @@ class HeldLoaders:
     async def fetch(self, sha256: str, size_bytes: int) -> bytes:
         """No file is kept."""
         raise NotImplementedError((sha256, size_bytes))
+
+    async def fetch_compiled(self, sha256: str, size_bytes: int) -> bytes:
+        raise NotImplementedError
+
+    async def replay(
+        self, version: VersionRef, signature: Signature, method: Method, batch: Batch
+    ) -> Replay:
+        raise NotImplementedError
 
     async def status(self) -> LoaderStatus:
         """Nobody asks."""

@@ -1,0 +1,80 @@
+"""
+Faults at random on a platform of its own: ``make chaos``, or
+
+    python -m tests.chaos [--seed N] [--seconds S] [--rate R] [--faults a,b,c]
+
+Prints the seed, writes ``docs/chaos/<date>-<seed>.json`` and a timeline beside it, and exits with
+1 if the history holds a violation or more than 0.01 % of the predictions failed.
+"""
+
+import argparse
+import json
+import random
+import secrets
+import sys
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tests.chaos.nemesis import Nemesis
+from tests.chaos.run import Plan, run
+from tests.chaos.timeline import drawing
+from tests.system.platform import REPOSITORY, Platform, running
+
+ERROR_BUDGET = 0.0001
+#: One fault in so many seconds.
+PACE_S = 15.0
+REPORTS = REPOSITORY / "docs" / "chaos"
+
+
+def main() -> int:
+    """Run as asked; the exit code."""
+    arguments = _arguments()
+    plan = _plan(arguments)
+    print(f"seed {plan.seed}: {plan.rate:.0f}/s for {plan.seconds:.0f} s, {', '.join(plan.faults)}")
+    with (
+        tempfile.TemporaryDirectory(prefix="slipway-chaos-") as directory,
+        running(Path(directory), WORKERS="2", SHORT_PATH_ENABLED=arguments.short_path) as platform,
+    ):
+        history = run(platform, plan)
+    report = history.report() | {
+        "seed": plan.seed,
+        "seconds": plan.seconds,
+        "rate": plan.rate,
+        "short_path": arguments.short_path,
+    }
+    REPORTS.mkdir(exist_ok=True)
+    name = f"{datetime.now(UTC):%Y-%m-%d}-{plan.seed}"
+    text = json.dumps(report, indent=2)
+    (REPORTS / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+    (REPORTS / f"{name}.svg").write_text(drawing(history, plan.seconds), encoding="utf-8")
+    print(text)
+    is_over_budget = len(history.failed) > ERROR_BUDGET * len(history.plain)
+    return int(bool(history.violations()) or is_over_budget)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos")
+    parser.add_argument("--seed", type=int, default=secrets.randbelow(10**6))
+    parser.add_argument("--seconds", type=float, default=120.0)
+    parser.add_argument("--rate", type=float, default=100.0)
+    parser.add_argument("--faults", default="", help="names in order; none: drawn by the seed")
+    parser.add_argument(
+        "--short-path", choices=["true", "false"], default="false", help="answer in the ingress"
+    )
+    return parser.parse_args()
+
+
+def _plan(arguments: argparse.Namespace) -> Plan:
+    known = sorted(Nemesis(Platform.create(Path("unused")), random.Random()).faults())
+    dice = random.Random(arguments.seed)
+    count = max(int(arguments.seconds / PACE_S), 1)
+    drawn = [dice.choice(known) for _ in range(count)]
+    faults = tuple(arguments.faults.split(",")) if arguments.faults else tuple(drawn)
+    if unknown := set(faults) - set(known):
+        sys.exit(f"unknown: {', '.join(sorted(unknown))}; known: {', '.join(known)}")
+    return Plan(seed=arguments.seed, seconds=arguments.seconds, rate=arguments.rate, faults=faults)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
