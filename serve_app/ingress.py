@@ -17,6 +17,7 @@ from cluster.health import ReplicaHealth
 from cluster.logs import configure_logging
 from cluster.settings import Role, load_settings
 from deployments.handles import Handle, ServeLoaders, ServePredictors
+from deployments.router import candidates
 from serve_app.app import create_app
 from serve_app.hot_routes import HotRoutes
 from serve_app.services import Services, build_services
@@ -38,6 +39,7 @@ class Ingress:
             loaders=ServeLoaders(loader),
             replica_id=serve.get_replica_context().replica_id.unique_id,
             coalesce_max_rows=args.coalesce_max_rows,
+            predictor_count=candidates,
         )
 
     def __serve_build_asgi_app__(self) -> ASGIApp:

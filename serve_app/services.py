@@ -7,6 +7,7 @@ What the front works with, opened and closed in one visible place.
     cache ─ limits       predictors ─ coalescer ─ inference       loaders ─ uploads, vetting, trials
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -100,9 +101,18 @@ def build_services(
     loaders: Loaders,
     replica_id: str,
     coalesce_max_rows: int | None = None,
+    predictor_count: Callable[[], int] = lambda: 2,
 ) -> Services:
     """
     The services over real PostgreSQL and Valkey; nothing is connected yet.
+
+    Args:
+        settings: As the Ingress reads them.
+        predictors: What answers batches.
+        loaders: What vets and releases files.
+        replica_id: This replica, in the registry and in the servers' own lists.
+        coalesce_max_rows: Rows of one RPC; the coalescer's own bound if unset.
+        predictor_count: Predictors there are now; as many RPCs of a version may be under way.
 
     Raises:
         InsecureSettings: If DATABASE_URL, REDIS_URL or SECRET_KEY is missing.
@@ -132,7 +142,9 @@ def build_services(
         Charges(database),
         find_last_words=partial(find_last_words, box_directory(settings)),
     )
-    coalescer = Coalescer(RetryingPredictor(predictors, judge=trials), limits=bounds)
+    coalescer = Coalescer(
+        RetryingPredictor(predictors, judge=trials), limits=bounds, replicas=predictor_count
+    )
     return Services(
         settings=settings,
         replica_id=replica_id,

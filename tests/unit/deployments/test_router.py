@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from deployments.router import ModelAffinityRouter, ranked
+from deployments.router import ModelAffinityRouter, candidates, ranked
 
 pytestmark = pytest.mark.anyio
 REPLICAS = [f"replica-{n}" for n in range(4)]
@@ -43,6 +43,14 @@ async def _groups(names: list[str], request: Any) -> list[list[str]]:
     replicas = [_replica(name) for name in names]
     groups = await router.choose_replicas(replicas, request)
     return [[replica.replica_id.unique_id for replica in group] for group in groups]
+
+
+async def test_it_tells_how_many_there_were_to_choose_from() -> None:
+    await _groups(REPLICAS, _request("m/1"))
+    assert candidates() == 4
+    await _groups(REPLICAS[:1], _request("m/1"))
+
+    assert candidates() == 1
 
 
 async def test_a_full_first_choice_spills_to_the_next() -> None:
