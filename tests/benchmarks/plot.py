@@ -20,7 +20,7 @@ def draw(document: dict[str, Any], target: Path) -> None:
     import matplotlib as mpl  # type: ignore[import-not-found]  # in an environment of its own
 
     mpl.use("Agg")
-    from matplotlib import pyplot as plt  # type: ignore[import-not-found]  # the same
+    from matplotlib import pyplot as plt
 
     servers = _servers(document)
     figure, panels = plt.subplots(2, 2, figsize=(11, 0.5 * len(servers) * 2 + 2))
