@@ -1,7 +1,9 @@
 """
 What a replica knows of itself, over a sliding window; feeds check_health and the autoscaling.
 
-Shared by Predictor, Loader and Ingress.  Single-threaded: all calls come from the event loop.
+Shared by Predictor, Loader and Ingress.  Written to on the event loop alone; read from any thread,
+since Serve calls a plain ``record_autoscaling_stats`` in one of its own: what is read is copied in
+one step first.
 """
 
 import asyncio
@@ -146,7 +148,7 @@ class ReplicaHealth:
         """Sentences on what a restart would mend; empty for a healthy replica."""
         faults = []
         now_s = self.clock()
-        for call in self._open:
+        for call in tuple(self._open):
             if call.begun_s is not None:
                 ran_s = now_s - call.begun_s
                 if ran_s > OVERDUE_FACTOR * call.timeout_s:
@@ -169,10 +171,10 @@ class ReplicaHealth:
             degraded (1 if a check would fail).
         """
         now_s = self.clock()
-        recent = [e for e in self._ended if now_s - e.at_s <= self.window_s]
+        recent = [e for e in tuple(self._ended) if now_s - e.at_s <= self.window_s]
         waiting_s = [
             now_s - call.waits_since_s
-            for call in self._open
+            for call in tuple(self._open)
             if call.begun_s is None and call.waits_since_s is not None
         ]
         waits_s = waiting_s + [e.waited_s for e in recent]
@@ -195,21 +197,21 @@ class ReplicaHealth:
         window_s = max(min(self.window_s, now_s - self._started_s), 1.0)
         since_s = now_s - window_s
         busy_s = sum(min(e.ran_s, max(e.at_s - since_s, 0.0)) for e in recent)
-        for call in self._open:
+        for call in tuple(self._open):
             if call.begun_s is not None:
                 busy_s += now_s - max(call.begun_s, since_s)
         return min(busy_s / (window_s * self.lanes), 1.0)
 
     def _cpu_share(self, now_s: float) -> float:
         """Of one core, since what runs Python gets no more; 0 before two looks at the clock."""
-        since = [sample for sample in self._cpu if now_s - sample[0] <= self.window_s]
+        since = [sample for sample in tuple(self._cpu) if now_s - sample[0] <= self.window_s]
         if len(since) < 2:  # noqa: PLR2004 - a rate needs two readings
             return 0.0
         (began_s, before), (ended_s, after) = since[0], since[-1]
         return min((after - before) / max(ended_s - began_s, BEAT_S), 1.0)
 
     def _recent_lags_s(self, now_s: float) -> list[float]:
-        return [lag for at, lag in self._lags if now_s - at <= self.window_s]
+        return [lag for at, lag in tuple(self._lags) if now_s - at <= self.window_s]
 
     def _worst_lag_s(self, now_s: float) -> float:
         return max(self._recent_lags_s(now_s), default=0.0)

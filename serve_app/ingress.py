@@ -63,9 +63,9 @@ class Ingress:
             logger.error("asking for a restart: %s", "; ".join(faults))
             raise ReplicaUnavailable("; ".join(faults))
 
-    def record_autoscaling_stats(self) -> dict[str, float]:
+    async def record_autoscaling_stats(self) -> dict[str, float]:
         """
-        Figures the autoscaling policy reads.
+        Figures the autoscaling policy reads; on the event loop, where the queues are.
 
         An ingress is one event loop: its share of a core is its utilisation, and what waits for it
         waits as long as the loop is late.  What waits for Predictors is their policy's affair and

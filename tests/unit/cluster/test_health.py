@@ -1,6 +1,7 @@
 """A replica's view of itself, with a clock that passes when told."""
 
 import asyncio
+import threading
 
 import pytest
 
@@ -64,6 +65,64 @@ def test_queue_age_is_the_longest_wait(health: ReplicaHealth, clock: Clock) -> N
         clock.now_s += 0.2
 
         assert health.stats()["queue_age_s"] == pytest.approx(0.3)
+
+
+def test_what_a_call_needs_first_is_no_queue(health: ReplicaHealth, clock: Clock) -> None:
+    with health.track(is_preparing=True) as call:
+        clock.now_s += 2.0  # a cold model is loaded
+        assert health.stats()["queue_age_s"] == 0.0
+        call.prepared()
+        clock.now_s += 0.3
+        assert health.stats()["queue_age_s"] == pytest.approx(0.3)
+        call.begin()
+        clock.now_s += 1.0
+
+    assert health.stats()["queue_age_s"] == pytest.approx(0.3)
+
+
+def test_the_processor_share_is_of_one_core_and_of_the_window(clock: Clock) -> None:
+    used_s = 0.0
+    health = ReplicaHealth(lanes=4, clock=clock, cpu_clock=lambda: used_s)
+    for share in [1.0] * 20 + [0.4] * 10:
+        health.lagged(0.0)
+        used_s += share
+        clock.now_s += 1.0
+    health.lagged(0.0)
+
+    assert health.stats()["cpu_share"] == pytest.approx(0.4)
+
+
+def test_another_thread_may_look_while_the_loop_writes() -> None:
+    health = ReplicaHealth(lanes=1)
+    looks: list[dict[str, float]] = []
+    ended = threading.Event()
+
+    def look() -> None:
+        while not ended.is_set():
+            looks.append(health.stats())
+
+    reader = threading.Thread(target=look)
+    reader.start()
+    for _ in range(20_000):
+        health.lagged(0.0)
+        with health.track() as call:
+            call.begin()
+    ended.set()
+    reader.join()
+
+    assert looks
+    assert not any(stats["degraded"] for stats in looks)
+
+
+def test_one_late_turn_of_the_loop_in_twenty_is_none_to_scale_for(
+    health: ReplicaHealth, clock: Clock
+) -> None:
+    for lag_s in [0.0] * 39 + [3.0]:
+        health.lagged(lag_s)
+        clock.now_s += 0.25
+
+    assert health.stats()["loop_lag_p95_s"] == 0.0
+    assert health.stats()["loop_lag_s"] == pytest.approx(3.0)
 
 
 def test_p95_and_errors_are_of_recent_calls(health: ReplicaHealth, clock: Clock) -> None:
