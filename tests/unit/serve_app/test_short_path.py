@@ -278,3 +278,16 @@ async def test_a_verdict_of_other_libraries_gives_arrays_made_anew(
 
     assert await loader.fetch_compiled(resolved.ref.sha256, resolved.ref.size_bytes)
     assert len(json.loads(path.read_bytes())["verdicts"]) == 2
+
+
+async def test_arrays_that_are_gone_are_made_anew(loader: Loader, store: Path) -> None:
+    content = as_bytes(iris()[0], "skops")
+    request = request_for(content)
+    report = await loader.vet(content, request)
+    assert report.compiled is not None
+    arrays = store / object_key(report.compiled.sha256)
+    whole = arrays.read_bytes()
+    arrays.unlink()
+
+    assert await loader.fetch_compiled(request.sha256, request.size_bytes) == whole
+    assert arrays.exists()
