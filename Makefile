@@ -18,7 +18,8 @@ run: $(VENV)/run.stamp ## Set everything up and run the platform on http://127.0
 	@ENV_FILE=$(ENV_FILE) exec $(BIN)/slipway up
 
 test: $(VENV)/dev.stamp lint ## Set everything up, check style and types, run every test
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile tests/architecture tests/unit tests/integration
+	$(BIN)/pytest tests/system
 
 fuzz: $(VENV)/dev.stamp ## Try 200,000 changed model files on the intake (30 minutes; counts in docs/fuzz)
 	$(BIN)/python -m tests.fuzz.intake_fuzz --cases 200000 --output docs/fuzz
