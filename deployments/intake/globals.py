@@ -174,9 +174,9 @@ class Grants:
 
     def note_version(self, name: str, version: Any) -> None:
         """Record and judge the scikit-learn version that an estimator's state names."""
-        if type(version) is str and version not in self.versions:
-            check_version(version)
-            self.versions[version] = name
+        if type(version) is str:
+            check_version(version, name)
+            self.versions.setdefault(version, name)
 
 
 def _bare(cls: Any) -> Any:

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import sklearn
 from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import PowerTransformer
 
 from cluster.errors import UploadRefused
-from deployments.intake.reader import read_model_with_notes
+from deployments.intake.reader import construct, read_model_with_notes
 from tests.unit.deployments.intake.hostile import instance, stream, text, value
 
 MAJOR, MINOR = (int(part) for part in sklearn.__version__.split(".")[:2])
@@ -52,6 +53,23 @@ def test_other_versions_are_refused_naming_both(version: str) -> None:
 
     assert refused.value.public_code == "sklearn_version"
     assert version in refused.value.message
+
+
+def test_class_that_answers_differently_since_is_refused_naming_both() -> None:
+    model = PowerTransformer().fit(X)
+    content = pickle.dumps(model, 2)
+    older = f"{MAJOR}.{MINOR - 1}.0"
+    old, new = sklearn.__version__.encode(), older.encode()
+    content = content.replace(
+        b"X" + len(old).to_bytes(4, "little") + old, b"X" + len(new).to_bytes(4, "little") + new
+    )
+
+    with pytest.raises(UploadRefused, match=re.escape(sklearn.__version__)) as refused:
+        construct(content, "pickle")
+
+    assert refused.value.public_code == "sklearn_version"
+    assert older in refused.value.message
+    assert "PowerTransformer" in refused.value.message
 
 
 def test_vanished_class_of_an_old_version_is_refused_as_its_version() -> None:
