@@ -14,6 +14,9 @@ from serve_app.cli.backup_replay import Replayed
 from serve_app.cli.output import AsJson, emit, say
 from serve_app.cli.progress import progress_bar
 
+#: Differences told in one sentence; the JSON document has all.
+TOLD_MAX = 3
+
 
 def restore(
     place: Place,
@@ -43,8 +46,8 @@ def restore(
     emit(_document(report, replayed), [_line(report, replayed)], as_json=as_json)
     if replayed.differences:
         raise PlatformError(
-            "everything is restored, but under the libraries installed now some models do not "
-            "answer as they did: " + "; ".join(replayed.differences)
+            f"everything is restored, but {len(replayed.differences)} versions do not answer as "
+            "they did when they were uploaded: " + "; ".join(replayed.differences[:TOLD_MAX])
         )
 
 

@@ -11,12 +11,14 @@ from sqlalchemy import func, select
 
 from cluster.backup.catalogue import complete_names
 from cluster.backup.crypt import Keys
+from cluster.backup.destination import open_destination
 from cluster.backup.destination_files import DirectoryDestination
 from cluster.backup.faults import BackupFailed, BackupRefused
 from cluster.backup.garbage import collect_garbage
 from cluster.backup.restore import restore_backup
 from cluster.backup.streams import Watch
 from cluster.backup.verify import Verifier
+from cluster.settings import Settings
 from serve_app.registry.backup_rows import BackupRows
 from serve_app.registry.keys import find_key
 from serve_app.registry.sessions import find_session
@@ -50,6 +52,33 @@ def test_an_encrypted_backup_restores_and_holds_nothing_in_clear(
     stored = [path.read_bytes() for path in Path(destination.name).rglob("*") if path.is_file()]
     assert empty_host.dump_of(*UNCHANGED) == platform.dump_of(*UNCHANGED)
     assert not any(b"you@example.org" in content for content in stored)
+
+
+def test_a_backup_in_s3_restores(
+    platform: Platform, empty_host: Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moto = pytest.importorskip("moto.server")
+    boto3 = pytest.importorskip("boto3")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        endpoint = f"http://{host}:{port}"
+        client = boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1")
+        client.create_bucket(Bucket="backups")
+        settings = Settings(_env_file=None, slipway_home=tmp_path)
+        bucket = open_destination("s3://backups/here", settings, endpoint=endpoint)
+        platform.back_up(bucket, keys=Keys(PASSPHRASE))
+
+        restore_backup(empty_host.restoring(bucket, keys=Keys(PASSPHRASE)))
+    finally:
+        server.stop()
+
+    assert empty_host.dump_of(*UNCHANGED) == platform.dump_of(*UNCHANGED)
+    assert empty_host.unreadable() == []
 
 
 def test_a_restore_ends_sessions_and_lets_keys_work_on(

@@ -15,7 +15,7 @@ HEAVY = ("ray", "sklearn", "pandas", "scipy", "skops", "onnx", "fastapi")
 @pytest.mark.parametrize(
     "command",
     ["up", "down", "status", "deploy", "services", "migrate", "env", "doctor", "users", "keys",
-     "models", "predict"],
+     "models", "predict", "backup"],
 )  # fmt: skip
 def test_every_command_explains_itself(command: str) -> None:
     result = CliRunner().invoke(app, [command, "--help"])
