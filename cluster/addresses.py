@@ -25,6 +25,14 @@ def ray_places(home: Path, temporary: Path) -> RayPlaces:
     )
 
 
+def own_http_ports(home: Path) -> frozenset[int]:
+    """Ports that serve HTTP beside PORT, bound to the same address: replicas' and Serve's own."""
+    ports = RememberedPorts(home)
+    first, fallback = ports.find("ingress"), ports.find("fallback_proxy")
+    ingress = () if first is None else range(first, first + INGRESS_PORTS)
+    return frozenset({*ingress, *(() if fallback is None else (fallback,))})
+
+
 def platform_ports(settings: Settings) -> dict[str, int]:
     """The ports that settings name, by setting."""
     return {

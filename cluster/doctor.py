@@ -11,8 +11,9 @@ from typing import Literal
 
 import psutil
 
-from cluster.addresses import platform_ports
+from cluster.addresses import own_http_ports, platform_ports
 from cluster.errors import PlatformError
+from cluster.exposure import OpenPorts, find_exposures
 from cluster.ports import holder, is_free
 from cluster.ray_head import remains, temporary_directory
 from cluster.run_record import find_record
@@ -45,6 +46,7 @@ def examine(settings: Settings) -> list[Finding]:
         _disk,
         _ports,
         _ray,
+        _exposure,
     )
     return [look(settings) for look in looks]
 
@@ -122,6 +124,21 @@ def _ray(settings: Settings) -> Finding:
             "ray", f"{count} processes of a killed run are left: the next `slipway up` ends them"
         )
     return _ok("ray", f"{count} processes of this platform's Ray run")
+
+
+def _exposure(settings: Settings) -> Finding:
+    home = settings.slipway_home
+    record = find_record(home)
+    if record is None or not _is_up(home):
+        return _ok("exposure", "no platform of this directory runs")
+    faults = find_exposures(
+        remains(temporary_directory(home), record.head),
+        OpenPorts.of(settings, own_http_ports(home)),
+        record.dashboard_url,
+    )
+    if faults:
+        return _failed("exposure", "; ".join(faults))
+    return _ok("exposure", "Ray asks for its token, and nothing unexpected can be reached")
 
 
 def _is_up(home: Path) -> bool:

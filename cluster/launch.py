@@ -11,12 +11,27 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
-from cluster.addresses import answers, dashboard_url, platform_ports, ray_places, service_url
+from cluster.addresses import (
+    answers,
+    dashboard_url,
+    own_http_ports,
+    platform_ports,
+    ray_places,
+    service_url,
+)
 from cluster.databases import Databases, ServicesMarker, with_urls
+from cluster.exposure import OpenPorts, refuse_exposed
 from cluster.hardening import refuse_insecure
 from cluster.ports import RememberedPorts, require_free
 from cluster.ray_environment import ray_environment
-from cluster.ray_head import RayFailed, RayHead, RayPorts, end_remains, temporary_directory
+from cluster.ray_head import (
+    RayFailed,
+    RayHead,
+    RayPorts,
+    end_remains,
+    remains,
+    temporary_directory,
+)
 from cluster.run_record import (
     RunRecord,
     clear_record,
@@ -83,6 +98,7 @@ class Platform:
         Raises:
             InsecureSettings: Before anything is started.
             PortTaken: Naming port and holder.
+            Exposed: Ray takes commands without its token, or listens where it should not.
             EmbeddedServerFailed, RayFailed, DeployFailed: Naming the log or Serve's message.
         """
         refuse_insecure(self._given, is_database_embedded="DATABASE_URL" in self.databases.embedded)
@@ -142,6 +158,14 @@ class Platform:
             if time.monotonic() > deadline:
                 raise DeployFailed(f"{self.url}/health/ready does not answer")
             time.sleep(POLL_INTERVAL_S)
+        self._refuse_exposed()
+
+    def _refuse_exposed(self) -> None:
+        refuse_exposed(
+            remains(self._temporary, self.head.record if self.head else None),
+            OpenPorts.of(self._settings, own_http_ports(self._home)),
+            self.dashboard_url,
+        )
 
     def restart_head(self) -> None:
         """After Ray died: end its remains, start it again, redeploy."""
