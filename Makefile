@@ -9,7 +9,7 @@ ENV_FILE ?= .env.development
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run test fuzz lint lock bench bench-peers chaos clean
+.PHONY: help run test fuzz lint lock bench bench-peers chaos clean fuzz-api
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +51,10 @@ bench-peers: $(VENV)/dev.stamp ## Measure other model servers, in environments o
 
 chaos: $(VENV)/dev.stamp ## Break a platform of its own by dice and check every answer (CHAOS="--seed 7 --seconds 600")
 	$(BIN)/python -m tests.chaos $(CHAOS)
+
+fuzz-api: $(VENV)/dev.stamp ## Fuzz the HTTP API as three roles, 50,000 cases and more; writes docs/fuzz-api-DATE.json
+	$(BIN)/python -m tests.fuzz.api_fuzz --examples 240 \
+		--report docs/fuzz-api-$$(date -u +%Y-%m-%d).json
 
 clean: ## Delete the virtual environment and caches; data in .slipway/ stays
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info

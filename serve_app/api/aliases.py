@@ -1,6 +1,8 @@
 """Aliases over HTTP: movable names; an unversioned call uses ``production``."""
 
-from fastapi import APIRouter
+from typing import Annotated
+
+from fastapi import APIRouter, Path
 from fastapi.responses import Response
 
 from serve_app.api.deps import CurrentPrincipal, CurrentServices
@@ -15,6 +17,18 @@ from serve_app.registry.database import Session
 router = APIRouter(
     prefix="/api/v1/models/{model}/aliases", tags=["aliases"], route_class=StrictRoute
 )
+
+
+#: ``check_alias`` refuses the rest in words of its own.
+AliasName = Annotated[
+    str,
+    Path(
+        json_schema_extra={
+            "pattern": "^([a-z][a-z0-9._-]*|[0-9]+[a-z._-][a-z0-9._-]*)$",
+            "maxLength": 64,
+        }
+    ),
+]
 
 
 @router.get("")
@@ -32,7 +46,7 @@ async def list_aliases(
 @router.put("/{alias}")
 async def set_alias(
     model: str,
-    alias: str,
+    alias: AliasName,
     body: AliasTarget,
     trail: CurrentTrail,
     services: CurrentServices,

@@ -54,7 +54,7 @@ _HEADER_LENGTH = {
     "in": "header",
     "required": False,
     "description": "Length of the JSON at the start of the body; raw tensors follow it.",
-    "schema": {"type": "integer", "minimum": 1},
+    "schema": {"type": "string", "pattern": "^0*[1-9][0-9]*$", "maxLength": 9},
 }
 
 

@@ -14,7 +14,7 @@ _TIMEOUT = {
     "in": "header",
     "required": False,
     "description": "Lowers the deadline of this request; never raises it.",
-    "schema": {"type": "integer", "minimum": 1},
+    "schema": {"type": "string", "pattern": "^0*[1-9][0-9]*$", "maxLength": 9, "example": "5000"},
 }
 _MODEL = {
     "name": "model",

@@ -12,6 +12,10 @@ from serve_app.security.principals import Role, Scope
 
 #: Longer ones are never looked at; the bound for a password that is chosen is its own.
 Password = Annotated[str, Field(min_length=1, max_length=1024)]
+#: What may be chosen as one; ``check_password`` refuses the rest in words of its own.
+NewPassword = Annotated[Password, Field(json_schema_extra={"minLength": 12, "maxLength": 128})]
+Email = Annotated[str, Field(max_length=254)]
+NewEmail = Annotated[Email, Field(json_schema_extra={"pattern": r"^[^@\s]+@[^@\s]+$"})]
 Token = Annotated[str, Field(min_length=1, max_length=4096)]
 RateLimit = Annotated[int, Field(ge=1, le=1_000_000_000)]
 Quota = Annotated[int, Field(ge=0, le=2**53)]
@@ -26,15 +30,15 @@ class Body(BaseModel):
 class Registration(Body):
     """A new account."""
 
-    email: str = Field(max_length=254)
-    password: Password
+    email: NewEmail
+    password: NewPassword
     full_name: str | None = Field(None, max_length=200)
 
 
 class Credentials(Body):
     """Who signs in."""
 
-    email: str = Field(max_length=254)
+    email: Email
     password: Password
 
 
@@ -55,13 +59,13 @@ class PasswordChange(Body):
     """The present password and the next."""
 
     current: Password
-    new: Password
+    new: NewPassword
 
 
 class PasswordReset(Body):
     """The password an administrator gives; none makes one, which is shown once."""
 
-    new: Password | None = None
+    new: NewPassword | None = None
 
 
 class KeyRequest(Body):

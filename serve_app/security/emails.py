@@ -12,6 +12,8 @@ def check_email(email: str) -> str:
     Raises:
         InvalidInput: If it is none; nothing cleverer is checked, since only a mail would prove it.
     """
+    # Measured as it is stored: some letters are longer in lower case.
+    email = email.lower()
     local, at, domain = email.partition("@")
     is_one = bool(local and at and domain) and "@" not in domain
     if not is_one or len(email) > MAXIMUM_LENGTH or not email.isprintable() or " " in email:
@@ -19,4 +21,4 @@ def check_email(email: str) -> str:
             f"an e-mail address has one @ and at most {MAXIMUM_LENGTH} characters, without spaces:"
             " correct it"
         )
-    return email.lower()
+    return email

@@ -9,6 +9,7 @@ fuzzer did to itself, it goes on.  It ends with its standard input.
 import asyncio
 import io
 import json
+import signal
 import sys
 import threading
 import uuid
@@ -51,6 +52,8 @@ UNLIMITED = 1_000_000_000
 
 def main() -> None:
     """Serve until standard input ends."""
+    # Killed politely, the servers below end with it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     home = Path(sys.argv[1])
     postgres, valkey = EmbeddedPostgres(home), EmbeddedValkey(home)
     try:

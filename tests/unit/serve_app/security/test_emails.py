@@ -12,7 +12,20 @@ def test_an_address_is_kept_in_lower_case(email: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "email", ["", "a", "@", "a@", "@b", "a@b@c", "a b@c", "a@b\n", "a@b\x00", "x" * 251 + "@abc"]
+    "email",
+    [
+        "",
+        "a",
+        "@",
+        "a@",
+        "@b",
+        "a@b@c",
+        "a b@c",
+        "a@b\n",
+        "a@b\x00",
+        "x" * 251 + "@abc",
+        "İ" * 130 + "@b",
+    ],
 )
 def test_what_is_none_is_refused(email: str) -> None:
     with pytest.raises(InvalidInput, match="one @"):
