@@ -43,7 +43,7 @@ def main() -> int:
         "rate": plan.rate,
         "short_path": arguments.short_path,
     }
-    REPORTS.mkdir(exist_ok=True)
+    REPORTS.mkdir(parents=True, exist_ok=True)
     name = f"{datetime.now(UTC):%Y-%m-%d}-{plan.seed}"
     text = json.dumps(report, indent=2)
     (REPORTS / f"{name}.json").write_text(text + "\n", encoding="utf-8")

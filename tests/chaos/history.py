@@ -113,6 +113,8 @@ class History:
     def report(self) -> dict[str, Any]:
         """The run in figures, JSON-safe."""
         latencies = sorted(found.latency_s for found in self.plain)
+        answers = sorted(found.done_s - found.sent_s for found in self.plain)
+        late = sorted(found.sent_s - found.due_s for found in self.plain)
         codes: dict[str, int] = {}
         for found in self.failed:
             label = f"{found.status} {found.code}".strip()
@@ -126,6 +128,11 @@ class History:
             "p99_ms": _rank_ms(latencies, 0.99),
             "p999_ms": _rank_ms(latencies, 0.999),
             "max_ms": _rank_ms(latencies, 1.0),
+            # Where this is large the loader was starved, and the figures above are its own.
+            "sent_late_p99_ms": _rank_ms(late, 0.99),
+            "from_sending_p50_ms": _rank_ms(answers, 0.5),
+            "from_sending_p99_ms": _rank_ms(answers, 0.99),
+            "from_sending_max_ms": _rank_ms(answers, 1.0),
             "uploads_acknowledged": len(self.uploaded),
             "promotions": len(self.promoted),
             "keys_revoked": len(self.revoked),

@@ -78,6 +78,15 @@ def test_a_failure_is_counted_by_its_code_and_is_no_violation() -> None:
     assert (run.report()["predictions"], run.report()["max_ms"]) == (2, 1000.0)
 
 
+def test_a_starved_loader_shows() -> None:
+    late = answered(1)
+    late.due_s -= 3.0
+
+    assert history(late).report()["sent_late_p99_ms"] == 3000.0
+    assert history(late).report()["from_sending_max_ms"] == 100.0
+    assert history(late).report()["max_ms"] == 3100.0
+
+
 def test_the_timeline_names_the_faults() -> None:
     run = history(answered(1))
     run.faults.append((3.0, "SIGKILL Predictor 17"))
