@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 
 from cluster.secrets import read_token
-from cluster.serve_api import ServeApi
+from cluster.serve_api import DeployFailed, ServeApi
 from tests.benchmarks import echo, models
 from tests.benchmarks.closed_loop import Closed, Target
 from tests.benchmarks.closed_loop import run as run_closed
@@ -90,16 +90,27 @@ def started(*, is_short_path: bool) -> Iterator[Bench]:
 def _deploy_echo(platform: Platform) -> None:
     token = read_token(platform.home / "secrets" / "ray_token")
     api = ServeApi(f"http://127.0.0.1:{platform.environment['DASHBOARD_PORT']}", token)
-    instance = api.instance()
-    config = {name: instance[name] for name in ("proxy_location", "http_options")}
-    deployed = [app["deployed_app_config"] for app in instance["applications"].values()]
-    api.deploy({**config, "applications": [*deployed, echo.application(REPLICAS)]})
-    api.await_running(echo.NAME, 120)
-    wait_until(lambda: _is_routed(platform), what="the echo's route")
+    wait_until(lambda: _is_accepted(api), what="Serve's consent to the echo")
+    wait_until(lambda: _is_routed(platform), what="the echo")
+
+
+def _is_accepted(api: ServeApi) -> bool:
+    try:
+        instance = api.instance()
+        config = {name: instance[name] for name in ("proxy_location", "http_options")}
+        deployed = [app["deployed_app_config"] for app in instance["applications"].values()]
+        api.deploy({**config, "applications": [*deployed, echo.application(REPLICAS)]})
+    except DeployFailed:
+        # On a busy machine the dashboard is away for moments.
+        return False
+    return True
 
 
 def _is_routed(platform: Platform) -> bool:
-    answer = httpx.post(f"{platform.url}/{echo.NAME}", content=b"{}", timeout=5)
+    try:
+        answer = httpx.post(f"{platform.url}/{echo.NAME}", content=b"{}", timeout=5)
+    except httpx.HTTPError:
+        return False
     return answer.status_code == httpx.codes.OK and answer.content == b"{}"
 
 

@@ -4,12 +4,14 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 #: What a request passes through; the rest is the platform's own life, and grows with time alone.
-PATH_ROLES = ("ingress", "predictor", "echo", "haproxy")
+PATH_ROLES = {"echo": ("echo", "haproxy")}
+OUR_ROLES = ("ingress", "predictor", "haproxy")
 
 
 def path_us(run: dict[str, Any]) -> float:
     """CPU microseconds a request in the processes that it passes through."""
-    return float(sum(run["cpu_us"].get(role, 0.0) for role in PATH_ROLES))
+    roles = PATH_ROLES.get(run["target"], OUR_ROLES)
+    return float(sum(run["cpu_us"].get(role, 0.0) for role in roles))
 
 
 def table(document: dict[str, Any]) -> str:
