@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
+import httpx
 import pytest
 
 from tests.integration.edge.conftest import BOUND
@@ -115,19 +116,26 @@ def test_a_flood_of_headers_costs_bounded_memory(edge: Edge) -> None:
 
 
 def test_a_thousand_idle_connections_leave_honest_requests_alone(edge: Edge) -> None:
-    before = edge.resident_bytes()
     with ExitStack() as stack, edge.client() as client:
+        alone_s = honest_p90_s(client)
+        before = edge.resident_bytes()
         for _ in range(800):
             stack.enter_context(plain(edge))
         for _ in range(200):
             connection = stack.enter_context(edge.connection())
             connection.sendall(HEAD)
-        took_s = []
-        for _ in range(50):
-            began = time.monotonic()
-            assert client.post("/api/v1/predict", content=b"x").is_success
-            took_s.append(time.monotonic() - began)
+        among_others_s = honest_p90_s(client)
         grown = edge.resident_bytes() - before
 
-    assert sorted(took_s)[45] < 0.5
+    # A machine shared with other tests stalls for a moment now and then.
+    assert among_others_s < 2 * alone_s + 0.25
     assert grown < 64 * 1024 * 1024
+
+
+def honest_p90_s(client: httpx.Client) -> float:
+    took_s = []
+    for _ in range(50):
+        began = time.monotonic()
+        assert client.post("/api/v1/predict", content=b"x").is_success
+        took_s.append(time.monotonic() - began)
+    return sorted(took_s)[45]
