@@ -56,7 +56,7 @@ async def _replay(
                 replayed.skipped += 1
                 continue
             content = await asyncio.to_thread(store.get, version.sha256, version.size_bytes)
-            await _ask(sandbox.vet(content, _request(version)), version, replayed)
+            await _ask(sandbox.vet(content, vet_request(version)), version, replayed)
     finally:
         sandbox.stop()
     return replayed
@@ -74,7 +74,8 @@ async def _ask(vetting: Awaitable[object], version: RecordedAnswers, replayed: R
     replayed.predictions += version.predictions
 
 
-def _request(version: RecordedAnswers) -> VetRequest:
+def vet_request(version: RecordedAnswers) -> VetRequest:
+    """A vetting that compares with what the version answered when it was uploaded."""
     return VetRequest(
         sha256=version.sha256,
         size_bytes=version.size_bytes,
