@@ -34,6 +34,7 @@ from cluster.errors import (
 )
 from cluster.health import ReplicaHealth
 from cluster.logs import configure_logging
+from cluster.metrics import VETTINGS
 from cluster.settings import Role, Settings, load_settings
 from deployments.intake.libraries import verdict_key
 from deployments.intake.operator_names import limits_of, read_extra_names
@@ -79,7 +80,12 @@ class Loader:
         await anyio.to_thread.run_sync(self._require_whole, content, request)
         with self._health.track(label=f"vetting of {request.sha256}") as call:
             call.begin()
-            report = await self._sandbox.vet(content, request)
+            try:
+                report = await self._sandbox.vet(content, request)
+            except UploadRefused as error:
+                VETTINGS.record(verdict="refused", reason=str(error.context.get("reason", "")))
+                raise
+            VETTINGS.record(verdict="accepted", reason="")
             return await anyio.to_thread.run_sync(self._keep, content, request.sha256, report)
 
     async def fetch(self, sha256: str, size_bytes: int) -> bytes:

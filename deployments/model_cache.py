@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 from cluster.errors import ModelUnavailable, PlatformError
+from cluster.metrics import MODEL_EVICTIONS, MODEL_LOADS
 
 #: A load that failed is answered from memory for a moment, so that a crowd fails once.
 FAILURE_S = 1.0
@@ -116,8 +117,10 @@ class ModelCache(Generic[ModelT]):
             self._entries[key] = entry
             self.used_bytes += entry.size_bytes
             self._shrink(spared=entry)
+            MODEL_LOADS.record(outcome="loaded")
             return entry
         except PlatformError as error:
+            MODEL_LOADS.record(outcome=error.public_code)
             self._failures[key] = (self._clock() + self._failure_s, error)
             self._forget_old_failures()
             raise
@@ -138,6 +141,7 @@ class ModelCache(Generic[ModelT]):
         for entry in list(self._entries.values()):
             if entry.pins == 0 and entry is not spared:
                 self.evict(entry.key)
+                MODEL_EVICTIONS.record()
                 if self.used_bytes <= self._budget_bytes:
                     return
 
