@@ -15,6 +15,7 @@ from tests.system.platform import Platform
 
 DASHBOARD_TIMEOUT_S = 15
 STOPPED_S = 10.0
+PATIENCE_S = 60.0
 #: Role -> how its processes call themselves; the others are deployments.
 PREFIXES = {
     "controller": "ray::ServeController",
@@ -52,12 +53,12 @@ class Nemesis:
         }
 
     async def _kill(self, role: str) -> str:
-        pid = self.random.choice(await asyncio.to_thread(self.pids, role))
+        pid = self.random.choice(await self._victims(role))
         os.kill(pid, signal.SIGKILL)
         return f"SIGKILL {role} {pid}"
 
     async def _stop(self, role: str) -> str:
-        pids = await asyncio.to_thread(self.pids, role)
+        pids = await self._victims(role)
         chosen = pids if role == "postgres" else [self.random.choice(pids)]
         _signal(chosen, signal.SIGSTOP)
         try:
@@ -66,13 +67,17 @@ class Nemesis:
             _signal(chosen, signal.SIGCONT)
         return f"SIGSTOP {role} {chosen[0]} for {STOPPED_S:.0f} s"
 
-    def pids(self, role: str) -> list[int]:
-        """Processes of a role; fails if there is none."""
-        found = self._pids(role)
-        assert found, f"no process of {role}"
-        return found
+    async def _victims(self, role: str) -> list[int]:
+        """Processes of a role, once what an earlier fault took is there again."""
+        least = 1 if role in PREFIXES else 2
+        for _ in range(int(PATIENCE_S)):
+            if len(found := await asyncio.to_thread(self.pids, role)) >= least:
+                return found
+            await asyncio.sleep(1)
+        raise AssertionError(f"fewer than {least} processes of {role} for {PATIENCE_S:.0f} s")
 
-    def _pids(self, role: str) -> list[int]:
+    def pids(self, role: str) -> list[int]:
+        """Processes of a role."""
         if role in PREFIXES:
             return [pid for pid in self._own() if _title(pid).startswith(PREFIXES[role])]
         return sorted(set(self.actors(role).values()) & set(self._own()))
