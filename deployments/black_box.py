@@ -11,7 +11,6 @@ import fcntl
 import logging
 import mmap
 import os
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -60,17 +59,12 @@ class BlackBox:
         self._free = list(range(slots)) if self._files is not None else []
 
     @classmethod
-    def of_this_replica(cls, settings: Settings, *, slots: int) -> Self:
+    def of_replica(cls, settings: Settings, actor_id: str | None, *, slots: int) -> Self:
         """The box of a replica in Serve; elsewhere, and on a full disk, one that notes nothing."""
-        if "ray" not in sys.modules:
-            return cls(None)
-        from ray import get_runtime_context, is_initialized
-
-        actor_id = get_runtime_context().get_actor_id() if is_initialized() else None
         if actor_id is None:
             return cls(None)
         try:
-            return cls(box_directory(settings), str(actor_id), slots=slots)
+            return cls(box_directory(settings), actor_id, slots=slots)
         except OSError as error:
             # Then nobody is suspected of this replica's death; no prediction fails for it.
             logger.warning("no black box: %s", error)

@@ -78,8 +78,8 @@ class Predictor:
             settings = load_settings(Role.PREDICTOR)
             configure_logging(settings, "predictor")
         cache_bytes = cache_bytes or settings.predictor_cache_bytes
-        self._fetch, self._replica_id = _connect(fetch)
-        self._black_box = black_box or BlackBox.of_this_replica(settings, slots=lanes)
+        self._fetch, self._replica_id, actor_id = _connect(fetch)
+        self._black_box = black_box or BlackBox.of_replica(settings, actor_id, slots=lanes)
         self._settings = settings
         self._clock = clock
         self._lanes = Lanes(lanes, clock=clock)
@@ -220,14 +220,16 @@ class Predictor:
         raise AssertionError("unreachable: the last try returns or raises")
 
 
-def _connect(fetch: object) -> tuple[Fetch, str]:
-    """The Loader behind what the constructor was given, and this replica's id in Serve."""
+def _connect(fetch: object) -> tuple[Fetch, str, str | None]:
+    """The Loader behind what the constructor was given; this replica's id and its actor's."""
     if callable(getattr(fetch, "options", None)):
+        import ray
         from ray import serve
 
         from deployments.handles import Handle, ServeLoaders
 
         handle: Handle = fetch  # type: ignore[assignment]  # Serve passes a DeploymentHandle
-        return ServeLoaders(handle), str(serve.get_replica_context().replica_id.unique_id)
+        replica_id = str(serve.get_replica_context().replica_id.unique_id)
+        return ServeLoaders(handle), replica_id, ray.get_runtime_context().get_actor_id()
     loader: Fetch = fetch  # type: ignore[assignment]  # whatever has ``fetch``, as in the tests
-    return loader, ""
+    return loader, "", None
