@@ -17,6 +17,8 @@ from cluster.errors import MalformedJson, UnsupportedMediaType
 #: No body of these routes nests deeper by itself.
 MAX_DEPTH = 32
 _JSON = b"application/json"
+#: Beyond it not every integer is a 64-bit floating point number.
+_MOST_EXACT = 2**53
 
 
 def decode(body: bytes | bytearray) -> Any:
@@ -83,11 +85,12 @@ def _refuse(_constant: str) -> NoReturn:
     raise MalformedJson("JSON has no NaN and no infinities: send null, or leave the member out")
 
 
-def _finite(text: str) -> float:
+def _finite(text: str) -> float | int:
     value = float(text)
     if value - value != 0:
         raise MalformedJson("a number is too large: send one that fits 64-bit floating point")
-    return value
+    # JSON has one kind of number: 5.0 is an integer wherever one is asked for.
+    return int(value) if value.is_integer() and abs(value) <= _MOST_EXACT else value
 
 
 def _check_depth(text: str) -> None:

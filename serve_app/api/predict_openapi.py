@@ -5,7 +5,11 @@ from typing import Any
 from cluster.contracts import METHODS
 
 _METHOD = {"type": "string", "enum": list(METHODS), "default": "predict"}
-_VERSION = {"type": "integer", "minimum": 1, "description": "Absent: the alias production."}
+_VERSION = {
+    "type": ["integer", "null"],
+    "minimum": 1,
+    "description": "Absent or null: the alias production.",
+}
 _SCALAR = {"type": ["number", "string", "boolean", "null"]}
 _ROW = {"type": "array", "items": _SCALAR, "minItems": 1}
 _RECORD = {"type": "object", "additionalProperties": _SCALAR}

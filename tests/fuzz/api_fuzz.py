@@ -228,15 +228,16 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="fuzz-") as home, Server(home) as server:
         for role in options.roles.split(","):
             fuzz(server, role, plan, counts)
-    found = counts.to_json() | {
-        "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "plan": asdict(plan),
-        "schemathesis": version("schemathesis"),
-        "elapsed_s": round(time.monotonic() - started_s),
-    }
-    if options.report:
-        options.report.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    print(json.dumps(found))
+            # After each role: an hour's findings outlive whatever ends the next one.
+            found = counts.to_json() | {
+                "at": datetime.now(UTC).isoformat(timespec="seconds"),
+                "plan": asdict(plan),
+                "schemathesis": version("schemathesis"),
+                "elapsed_s": round(time.monotonic() - started_s),
+            }
+            if options.report:
+                options.report.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        print(json.dumps(found), flush=True)
     return 1 if counts.failures or counts.errors else 0
 
 
