@@ -47,12 +47,12 @@ def preload(extra_names: frozenset[str]) -> None:
         importlib.import_module(module)
     for name in sorted(extra_names):
         _import_operators_own(name)
-    rehearse()
+    rehearse(extra_names)
 
 
-def rehearse() -> None:
+def rehearse(extra_names: frozenset[str] = frozenset()) -> None:
     """
-    Vet one small model of each kind.
+    Vet one small model of each kind, with the operator's list as a child will have it.
 
     Raises:
         UploadRefused: The gates refuse our own models: nothing else would pass either.
@@ -64,7 +64,7 @@ def rehearse() -> None:
             allowed_formats=get_args(ArtifactFormat),
             examples=examples,
         )
-        vet(content, request)
+        vet(content, request, extra_names=extra_names)
 
 
 def _our_own() -> set[str]:

@@ -11,8 +11,9 @@ class Doubler(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-
     def __init__(self, factor: int = 2) -> None:
         self.factor = factor
 
-    def fit(self, _x: Any, _y: Any = None) -> Self:
-        """Learn nothing."""
+    def fit(self, x: Any, _y: Any = None) -> Self:
+        """Learn how many columns there are, without which no model can be served."""
+        self.n_features_in_ = len(x[0])
         self.fitted_ = True
         return self
 
