@@ -16,6 +16,7 @@ from cluster.errors import PlatformError, UploadRefused
 from cluster.settings import Role, load_settings
 from serve_app.cli.client import ActAs, ApiClient
 from serve_app.cli.output import AsJson, emit, say, table
+from serve_app.cli.revet import revet
 
 commands = typer.Typer(no_args_is_help=True, help="Upload models and move their aliases.")
 MODELS = "/api/v1/models"
@@ -27,6 +28,7 @@ File = Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True
 
 def register(app: typer.Typer) -> None:
     """Add ``slipway models``."""
+    commands.command()(revet)
     app.add_typer(commands, name="models")
 
 
