@@ -89,7 +89,11 @@ async def list_events(
     return AuditPage(items=items, total=page.total, limit=page.limit, offset=page.offset)
 
 
-@router.get("/export")
+@router.get(
+    "/export",
+    response_class=StreamingResponse,
+    responses={200: {"content": {"application/x-ndjson": {}}}},
+)
 async def export_events(
     services: CurrentServices, query: Annotated[AuditQuery, Query()]
 ) -> StreamingResponse:

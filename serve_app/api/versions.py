@@ -164,7 +164,11 @@ async def delete_version(
     return Response(status_code=204)
 
 
-@router.get("/{version}/artifact", response_class=StreamingResponse)
+@router.get(
+    "/{version}/artifact",
+    response_class=StreamingResponse,
+    responses={200: {"content": {"application/octet-stream": {}}}},
+)
 async def download(
     model: str,
     version: str,

@@ -24,6 +24,9 @@ class Login:
 
 def find_login(session: Session, email: str) -> Login | None:
     """Account and password hash for an e-mail address, active or not."""
+    if "\0" in email:
+        # PostgreSQL has no text with it; the answer must be that of any unknown address.
+        return None
     user = session.scalars(select(User).where(User.email == email.lower())).one_or_none()
     return None if user is None else _login(user)
 

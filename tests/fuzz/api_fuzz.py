@@ -49,6 +49,9 @@ SEMANTIC: dict[str, tuple[str, ...]] = {
     "/api/v1/api-keys": ("422",),
 }
 SHOWN_FAILURES = 200
+#: What uvicorn answers to bytes that are no HTTP; no request comes of them, and behind HAProxy
+#: they do not even get so far.
+NOT_HTTP = b"Invalid HTTP request received."
 PHASES = ("examples", "coverage", "fuzzing", "stateful")
 
 
@@ -100,6 +103,8 @@ class Counts:
     cases: Counter[str] = field(default_factory=Counter)
     statuses: Counter[str] = field(default_factory=Counter)
     checks: Counter[str] = field(default_factory=Counter)
+    #: Requests that never reached the application; no check of theirs counts.
+    not_http: int = 0
     operations: set[str] = field(default_factory=set)
     failures: dict[str, dict[str, Any]] = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
@@ -118,6 +123,10 @@ class Counts:
             self.statuses[status] += 1
         for case_id, checks in recorder.checks.items():
             case = recorder.cases[case_id].value
+            answered = recorder.interactions[case_id].response
+            if answered is not None and answered.content == NOT_HTTP:
+                self.not_http += 1
+                continue
             self.operations.add(case.operation.label)
             for check in checks:
                 self.checks[check.name] += 1
@@ -140,6 +149,7 @@ class Counts:
         return {
             "cases": sum(self.cases.values()),
             "cases_by_role": dict(self.cases),
+            "not_http": self.not_http,
             "operations": len(self.operations),
             "statuses": dict(sorted(self.statuses.items())),
             "checks": dict(sorted(self.checks.items())),

@@ -113,6 +113,7 @@ async def test_a_login_says_the_same_of_a_wrong_password_and_an_unknown_user(
         {"email": address(), "password": PASSWORD},
         {"email": inactive.email, "password": PASSWORD},
         {"email": "no address", "password": "x"},
+        {"email": "nul\0@example.org", "password": "x"},
     ]
 
     answers = [await house.http.post("/api/v1/auth/login", json=sent) for sent in attempts]
