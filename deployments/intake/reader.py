@@ -32,6 +32,9 @@ T = TypeVar("T")
 #: Reasons that a file of another scikit-learn version runs into; then that is the better answer.
 _OF_ANOTHER_VERSION = frozenset({"global", "array", "tree", "native", "object", "state_key"})
 
+#: Beginnings of names that are scikit-learn's; its losses called their module ``_loss`` up to 1.5.
+_LIBRARY_NAMES = ("sklearn.", "numpy.", "_loss.")
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reading:
@@ -143,7 +146,7 @@ def _guarded(work: Callable[[], T], gate: str) -> T:
 def _better(error: UploadRefused, content: bytes, format_: ArtifactFormat) -> UploadRefused:
     """The version refusal, where a scikit-learn name failed in a file of another minor version."""
     name = str(error.context.get("name", ""))
-    from_library = not name or name.startswith(("sklearn.", "numpy."))
+    from_library = not name or name.startswith(_LIBRARY_NAMES)
     if error.context.get("reason") not in _OF_ANOTHER_VERSION or not from_library:
         return error
     version = version_in(_plain(content, format_))
