@@ -19,7 +19,8 @@ from sqlalchemy import select
 
 from serve_app.registry.tables import AuditEvent
 from tests.integration.intake.conftest import Corpus, HostileFile, Platform
-from tests.integration.models_api.test_real_models import predict, upload
+from tests.integration.models_api.test_real_models import as_joblib, as_skops, predict, upload
+from tests.system.zoo import CASES
 from tests.unit.deployments.intake.hostile import call, named, stream, text, value
 
 # Making the corpus and some hundred vettings take minutes on a busy machine.
@@ -159,6 +160,27 @@ async def test_95_a_model_that_outgrows_its_sandbox_is_refused(
     assert (answer.status_code, answer.json()["code"]) == (422, "upload_refused")
     assert_children_end()
     await assert_next_upload_works(platform)
+
+
+@pytest.mark.parametrize("name", sorted(CASES))
+async def test_103_honest_models_of_every_kind_answer_as_scikit_learn(
+    platform: Platform, name: str
+) -> None:
+    case = CASES[name]()
+    client = await platform.user()
+    expected = case.model.predict(case.rows)
+
+    for save in (pickle.dumps, as_joblib, as_skops):
+        if save is as_skops and name == "selected-columns":
+            continue  # skops itself cannot save the pandas index among its parameters
+        made = await upload(client, save(case.model))
+        assert made.status_code in {200, 201}, made.text
+        answers = np.array(await predict(client, case.instances))
+        await client.delete("/api/v1/models/model")
+        if expected.dtype.kind == "f":
+            np.testing.assert_allclose(answers, expected, rtol=1e-12)
+        else:
+            assert answers.tolist() == expected.tolist()
 
 
 @pytest.mark.parametrize(
