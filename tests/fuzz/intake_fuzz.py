@@ -124,7 +124,9 @@ def run(cases: int, seed: int) -> dict[str, Any]:
         total += counts
         if time.monotonic() - told > PROGRESS_EVERY_S:
             told = time.monotonic()
-            print(_ran(total), "cases,", round(told - start), "s", file=sys.stderr)
+            found = sum(key.startswith("escape") for key in total)
+            line = f"{_ran(total)} cases, {found} escapes, {told - start:.0f} s"
+            print(line, file=sys.stderr, flush=True)
     escapes = [key for key in total if key.startswith("escape")]
     plain = {key: count for key, count in sorted(total.items()) if key not in escapes}
     return {
