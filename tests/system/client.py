@@ -3,7 +3,7 @@
 import io
 import secrets
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import httpx
 import joblib
@@ -48,6 +48,14 @@ class ApiUser:
         headers = {"Authorization": f"Bearer {tokens['access_token']}"}
         key = http.post("/api/v1/api-keys", json={"name": "app"}, headers=headers)
         return cls(http, email, key.raise_for_status().json()["key"], headers)
+
+    def __enter__(self) -> Self:
+        """The user, whose connections end with the block."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the connections."""
+        self.http.close()
 
     def upload(self, name: str, content: bytes, **fields: str) -> httpx.Response:
         """POST a new model."""

@@ -28,6 +28,5 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
 @pytest.fixture
 def user(platform: Platform) -> Iterator[ApiUser]:
     """A fresh publisher."""
-    made = ApiUser.register(platform.url)
-    yield made
-    made.http.close()
+    with ApiUser.register(platform.url) as made:
+        yield made

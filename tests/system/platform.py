@@ -15,6 +15,8 @@ import httpx
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SLIPWAY = str(Path(sys.executable).with_name("slipway"))
+#: What `slipway up` says last.
+BANNER = "drains and stops everything"
 #: A cold start on two busy cores; every wait ends as soon as its condition holds.
 PATIENCE_S = 180.0
 
@@ -89,6 +91,7 @@ class Platform:
 
     def start(self) -> "Platform":
         """Run `slipway up` and return once it answers."""
+        began = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("a") as log:
             self.process = subprocess.Popen(
                 [SLIPWAY, "up"],
@@ -99,14 +102,17 @@ class Platform:
                 text=True,
                 start_new_session=True,
             )
-        wait_until(self._is_up_or_dead, what=f"the platform ({self.log})")
+        wait_until(lambda: self._is_up_or_dead(began), what=f"the platform ({self.log})")
         if self.process.poll() is not None:
             raise AssertionError(f"slipway up ended:\n{self.log.read_text()[-4000:]}")
         return self
 
-    def _is_up_or_dead(self) -> bool:
+    def _is_up_or_dead(self, began: int) -> bool:
         assert self.process is not None
-        return self.is_ready or self.process.poll() is not None
+        if self.process.poll() is not None:
+            return True
+        # What a killed launcher left behind may still answer; only the banner is this start's.
+        return BANNER in self.log.read_text()[began:] and self.is_ready
 
     def stop(self) -> int:
         """SIGTERM, then the exit code."""

@@ -61,9 +61,9 @@ def test_serve_deploy_gives_a_running_application(tmp_path: Path) -> None:
         assert application["status"] == "RUNNING"
         assert {d["status"] for d in application["deployments"].values()} == {"HEALTHY"}
         case = iris()
-        user = ApiUser.register(platform.url)
-        user.upload("iris", as_bytes(case.model, "skops")).raise_for_status()
-        answer = user.predict("iris", case.instances).raise_for_status().json()
+        with ApiUser.register(platform.url) as user:
+            user.upload("iris", as_bytes(case.model, "skops")).raise_for_status()
+            answer = user.predict("iris", case.instances).raise_for_status().json()
         assert answer["predictions"] == case.model.predict(case.rows).tolist()
         shell(platform, f"serve shutdown -y -a {address}")
     finally:

@@ -63,9 +63,11 @@ async def one_client(
 
 
 async def test_two_hundred_clients_meet_no_fault(platform: Platform) -> None:
-    users = [ApiUser.register(platform.url) for _ in range(4)]
-    for user in users:
-        user.upload("double", doubling(2.0)).raise_for_status()
+    users: list[ApiUser] = []
+    for _ in range(4):
+        with ApiUser.register(platform.url) as user:
+            user.upload("double", doubling(2.0)).raise_for_status()
+            users.append(user)
     seen: Counter[str] = Counter()
     limits = httpx.Limits(max_connections=CLIENTS)
 

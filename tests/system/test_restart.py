@@ -36,8 +36,7 @@ def interrupt(platform: Platform) -> None:
 @pytest.mark.parametrize("end", [interrupt, kill_launcher, kill_everything])
 def test_everything_is_still_there_after(end: object, tmp_path: Path) -> None:
     case = iris()
-    with running(tmp_path, WORKERS="1") as platform:
-        user = ApiUser.register(platform.url)
+    with running(tmp_path, WORKERS="1") as platform, ApiUser.register(platform.url) as user:
         user.upload("iris", as_bytes(case.model, "joblib")).raise_for_status()
         wanted = user.predict("iris", case.instances).raise_for_status().json()
 
