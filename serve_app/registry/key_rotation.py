@@ -12,7 +12,7 @@ from serve_app.registry.keys import KeyRecord, KeySpec, create_key, get_key_row,
 from serve_app.registry.tables import ApiKey
 
 #: Appended to the old key's name, which the new one takes over.
-_RETIRED = " (until {at})"
+_RETIRED = " (replaced {prefix})"
 _NAME_LENGTH_MAX = 100
 
 
@@ -81,6 +81,6 @@ def _retire(old: ApiKey, now: datetime, overlap: timedelta) -> None:
     if not overlap:
         old.revoked_at = now
         return
-    # To the microsecond, so that two rotations of one name never meet.
-    suffix = _RETIRED.format(at=old.expires_at.isoformat())
+    # No two keys have one prefix, so that two rotations of one name never meet.
+    suffix = _RETIRED.format(prefix=old.prefix)
     old.name = old.name[: _NAME_LENGTH_MAX - len(suffix)] + suffix
