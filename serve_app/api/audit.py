@@ -6,11 +6,12 @@ from typing import Annotated, Any, Self
 
 from fastapi import APIRouter, Depends, Query
 from fastapi.responses import StreamingResponse
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from serve_app.api.deps import CurrentServices, get_admin
 from serve_app.api.paging import DEFAULT_LIMIT, LIMIT_MAX, OFFSET_MAX
 from serve_app.api.schemas import Page
+from serve_app.api.timestamps import Timestamp
 from serve_app.registry import audit
 from serve_app.registry.audit import AuditFilter, AuditRecord
 
@@ -29,8 +30,8 @@ class AuditQuery(BaseModel):
     action: _Word = Field(None, description="As `model.upload`; or a noun for all of its verbs.")
     target_type: _Word = None
     target_id: _Word = None
-    since: AwareDatetime | None = Field(None, description="Inclusive.")
-    until: AwareDatetime | None = Field(None, description="Exclusive.")
+    since: Timestamp | None = Field(None, description="Inclusive.")
+    until: Timestamp | None = Field(None, description="Exclusive.")
 
     def to_filter(self) -> AuditFilter:
         """The same for the registry."""

@@ -3,8 +3,9 @@
 from datetime import datetime
 from typing import Annotated, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
+from serve_app.api.timestamps import Timestamp
 from serve_app.registry.keys import KeyRecord
 from serve_app.registry.users import Account
 from serve_app.security.accounts import TokenPair
@@ -76,7 +77,7 @@ class KeyRequest(Body):
     models: list[Annotated[str, Field(min_length=1, max_length=64)]] | None = Field(
         None, min_length=1, max_length=100, description="Names of yours, or ids; all, if absent."
     )
-    expires_at: Annotated[AwareDatetime, Field(strict=False)] | None = None
+    expires_at: Timestamp | None = None
     rate_limit: RateLimit | None = Field(
         None, description="Requests a minute in a bucket of the key's own."
     )
