@@ -74,4 +74,3 @@ def _on_server(server_url: str, statement: str) -> None:
     with engine.connect() as connection:
         connection.execute(text(statement))
     engine.dispose()
-

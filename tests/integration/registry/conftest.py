@@ -189,11 +189,16 @@ async def line(database_url: str) -> AsyncIterator[Line]:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         line.accepted += 1
         line.tasks.add(asyncio.current_task())
+        line.writers.append(writer)
         if line.is_cut:
             writer.close()
+            with suppress(ConnectionError):
+                await writer.wait_closed()
             return
         far_reader, far_writer = await asyncio.open_connection(target.host, target.port)
-        line.writers += [writer, far_writer]
+        line.writers.append(far_writer)
+        if line.is_cut:  # while the far side was being opened
+            line.cut()
         await asyncio.gather(carry(reader, far_writer), carry(far_reader, writer))
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
