@@ -9,7 +9,7 @@ ENV_FILE ?= .env.development
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run test fuzz lint lock bench bench-peers chaos clean fuzz-api
+.PHONY: help run test test-quiet fuzz lint lock bench bench-peers chaos clean fuzz-api
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,7 +19,10 @@ run: $(VENV)/run.stamp ## Set everything up and run the platform on http://127.0
 
 test: $(VENV)/dev.stamp lint ## Set everything up, check style and types, run every test
 	$(BIN)/pytest -n 2 --dist loadfile tests/architecture tests/unit tests/integration
-	$(BIN)/pytest tests/system
+	$(BIN)/pytest -m "not quiet" tests/system
+
+test-quiet: $(VENV)/dev.stamp ## Kill parts of a platform under load (a machine to itself)
+	$(BIN)/pytest -m quiet tests/system
 
 fuzz: $(VENV)/dev.stamp ## Try 200,000 changed model files on the intake (30 minutes; counts in docs/fuzz)
 	$(BIN)/python -m tests.fuzz.intake_fuzz --cases 200000 --output docs/fuzz

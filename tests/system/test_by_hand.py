@@ -35,8 +35,7 @@ def test_serve_deploy_gives_a_running_application(tmp_path: Path) -> None:
     assert platform.run("services", "start").returncode == 0
     start = (
         'eval "$(slipway env)"; exec ray start --head --block --node-ip-address 127.0.0.1 '
-        f"--port {ports['RAY_PORT']} --dashboard-port {ports['DASHBOARD_PORT']} "
-        f"--temp-dir {tmp_path}/ray"
+        f"--port {ports['RAY_PORT']} --dashboard-port {ports['DASHBOARD_PORT']}"
     )
     head = subprocess.Popen(
         ["bash", "-c", start],

@@ -16,6 +16,7 @@ from tests.integration.edge.nginx import running as running_edge
 from tests.system.platform import Platform, running, wait_until
 
 pytestmark = [
+    pytest.mark.quiet,
     pytest.mark.nginx,
     pytest.mark.skipif(find_nginx() is None, reason="nginx is missing: apt-get install nginx"),
 ]

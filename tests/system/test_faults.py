@@ -19,6 +19,8 @@ from tests.chaos.run import Plan, run
 from tests.system.client import ApiUser, as_bytes
 from tests.system.platform import Platform, running, wait_until
 
+pytestmark = pytest.mark.quiet
+
 
 @pytest.fixture(scope="module")
 def faulty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:

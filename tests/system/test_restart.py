@@ -33,7 +33,9 @@ def interrupt(platform: Platform) -> None:
     assert platform.process.wait(timeout=120) == 0
 
 
-@pytest.mark.parametrize("end", [interrupt, kill_launcher, kill_everything])
+@pytest.mark.parametrize(
+    "end", [interrupt, kill_launcher, pytest.param(kill_everything, marks=pytest.mark.quiet)]
+)
 def test_everything_is_still_there_after(end: object, tmp_path: Path) -> None:
     case = iris()
     with running(tmp_path, WORKERS="1") as platform, ApiUser.register(platform.url) as user:
@@ -46,6 +48,7 @@ def test_everything_is_still_there_after(end: object, tmp_path: Path) -> None:
         assert user.predict("iris", case.instances).json() == wanted
 
 
+@pytest.mark.quiet
 def test_nothing_is_left_running_after_sigterm(tmp_path: Path) -> None:
     with running(tmp_path, WORKERS="1") as platform:
         assert len(platform.processes()) > 5
@@ -56,6 +59,7 @@ def test_nothing_is_left_running_after_sigterm(tmp_path: Path) -> None:
     wait_until(lambda: not platform.processes(), what="the end of all processes", timeout_s=20)
 
 
+@pytest.mark.quiet
 def test_a_taken_port_is_named_with_its_holder(tmp_path: Path, platform: Platform) -> None:
     second = Platform.create(tmp_path, PORT=str(platform.port))
 
