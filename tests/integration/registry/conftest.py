@@ -3,9 +3,10 @@
 import asyncio
 import hashlib
 import itertools
+import socket
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass, field
 from typing import Protocol
 
 import pytest
@@ -146,68 +147,82 @@ def counted_statements() -> CountStatements:
     return count
 
 
-@dataclass(kw_only=True)
 class Line:
-    """A wire to PostgreSQL that can be cut, or made to swallow everything."""
+    """A wire to PostgreSQL that can be cut, or made to swallow everything.
 
-    url: str
-    accepted: int = 0
-    is_cut: bool = False
-    is_stuck: bool = False
-    writers: list[asyncio.StreamWriter] = field(default_factory=list)
-    tasks: set["asyncio.Task[None] | None"] = field(default_factory=set)
+    On threads and blocking sockets: an event loop that ends drops a connection which it has just
+    accepted, unclosed.
+    """
+
+    def __init__(self, database_url: str) -> None:
+        target = make_url(database_url)
+        self.accepted = 0
+        self.is_cut = False
+        self.is_stuck = False
+        self._far_address = (target.host, target.port)
+        self._sockets: list[socket.socket] = []
+        self._carriers: list[threading.Thread] = []
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        near = target.set(host="127.0.0.1", port=self._listener.getsockname()[1])
+        self.url = near.render_as_string(hide_password=False)
+        self._accepting = threading.Thread(target=self._accept)
+        self._accepting.start()
 
     def cut(self) -> None:
         """Drop every connection and refuse new ones."""
         self.is_cut = True
-        for writer in self.writers:
-            writer.close()
-        self.writers.clear()
+        for end in list(self._sockets):
+            _hang_up(end)
 
     def mend(self) -> None:
         """Carry again."""
         self.is_cut = self.is_stuck = False
 
+    def close(self) -> None:
+        """End every thread and close every socket."""
+        _hang_up(self._listener)
+        self._accepting.join()
+        self.cut()
+        for carrier in self._carriers:
+            carrier.join()
+        for end in (self._listener, *self._sockets):
+            end.close()
+
+    def _accept(self) -> None:
+        with suppress(OSError):  # the listener was shut
+            while True:
+                near, _ = self._listener.accept()
+                self.accepted += 1
+                if self.is_cut:
+                    near.close()
+                    continue
+                far = socket.create_connection(self._far_address)
+                self._sockets += (near, far)
+                for source, sink in ((near, far), (far, near)):
+                    self._carriers.append(threading.Thread(target=self._carry, args=(source, sink)))
+                    self._carriers[-1].start()
+                if self.is_cut:  # while the far side was being opened
+                    self.cut()
+
+    def _carry(self, source: socket.socket, sink: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(65536):
+                if not self.is_stuck:
+                    sink.sendall(data)
+        _hang_up(sink)
+
+
+def _hang_up(end: socket.socket) -> None:
+    with suppress(OSError):  # hung up already
+        end.shutdown(socket.SHUT_RDWR)
+
 
 @pytest.fixture
-async def line(database_url: str) -> AsyncIterator[Line]:
+def line(database_url: str) -> Iterator[Line]:
     """A wire to the module's database."""
-    target = make_url(database_url)
-    line = Line(url="")
-
-    async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(ConnectionError):
-            while data := await reader.read(65536):
-                if line.is_stuck:
-                    continue
-                writer.write(data)
-                await writer.drain()
-        writer.close()
-        with suppress(ConnectionError):
-            await writer.wait_closed()
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        line.accepted += 1
-        line.tasks.add(asyncio.current_task())
-        line.writers.append(writer)
-        if line.is_cut:
-            writer.close()
-            with suppress(ConnectionError):
-                await writer.wait_closed()
-            return
-        far_reader, far_writer = await asyncio.open_connection(target.host, target.port)
-        line.writers.append(far_writer)
-        if line.is_cut:  # while the far side was being opened
-            line.cut()
-        await asyncio.gather(carry(reader, far_writer), carry(far_reader, writer))
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    line.url = target.set(host="127.0.0.1", port=port).render_as_string(hide_password=False)
+    line = Line(database_url)
     yield line
-    line.cut()
-    server.close()
-    await asyncio.gather(*(task for task in line.tasks if task is not None))
+    line.close()
 
 
 async def until(is_so: Callable[[], bool], *, within_s: float = 10.0) -> None:

@@ -128,13 +128,15 @@ async def test_what_is_urgent_does_not_queue_behind_the_rest(database_url: str) 
     database = Database.from_url(database_url, SMALL)
     lock = text("SELECT pg_advisory_xact_lock(4711)")
     holder = Database.from_url(database_url, SMALL, application_name="holder")
-    may_end = threading.Event()
+    is_held, may_end = threading.Event(), threading.Event()
 
     def hold(session: Session) -> None:
         session.execute(lock)
+        is_held.set()
         may_end.wait(10)
 
     holding = asyncio.create_task(holder.read(hold))
+    assert await asyncio.to_thread(is_held.wait, 10)
     waiting = [asyncio.create_task(database.read(lambda s: s.execute(lock))) for _ in range(12)]
 
     answer = await database.read(lambda s: s.scalar(text("SELECT 1")), is_urgent=True)
