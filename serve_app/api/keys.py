@@ -138,7 +138,9 @@ async def revoke_key(key_id: str, trail: CurrentTrail, services: CurrentServices
     owner_id = None if principal.is_admin else principal.user_id
 
     def revoke(session: Session) -> None:
-        record = keys.revoke_key(session, key_id, owner_id=owner_id)
+        record = keys.get_key(session, key_id, owner_id=owner_id)
+        _check_revocable(principal, record)
+        keys.revoke_key(session, key_id, owner_id=owner_id)
         details = {"name": record.name, "prefix": record.prefix, "owner_id": record.user_id}
         trail.note(session, "key.revoke", "key", record.id, **details)
 
@@ -175,12 +177,23 @@ def _effective_rate_limit(
     return min(wanted, most)
 
 
+def _check_revocable(principal: Principal, record: KeyRecord) -> None:
+    if principal.is_session or record.id == principal.key_id:
+        # Whoever signed in may end every key of theirs, one that outlived their role too.
+        return
+    if not principal.is_admin:
+        for scope in record.scopes:
+            # A key that leaks does not take those down that may do more.
+            principal.require(scope)
+    _check_models(principal, record.models)
+
+
 def _check_models(principal: Principal, models: tuple[str, ...] | None) -> None:
     if principal.models is None:
         return
     if models is None or not principal.models.issuperset(models):
         raise NotPermitted(
-            "this API key is tied to models and cannot make a key for others: name its models"
+            "this API key is tied to models and has no say over keys for others: name its models"
         )
 
 

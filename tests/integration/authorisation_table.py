@@ -23,7 +23,7 @@ def _row(status: int, cells: str) -> tuple[int, ...]:
 TABLE: dict[tuple[str, str], tuple[int, ...]] = {
     ("GET", "/api/v1/api-keys"): _row(200, "1111 .... 333. .. 3."),
     ("POST", "/api/v1/api-keys"): _row(201, "1111 .... 333. .3 3."),
-    ("DELETE", "/api/v1/api-keys/{key_id}"): _row(204, "1111 .44. 333. .. 34"),
+    ("DELETE", "/api/v1/api-keys/{key_id}"): _row(204, "1111 .44. 333. .3 34"),
     ("POST", "/api/v1/api-keys/{key_id}/rotate"): _row(201, "1111 .444 333. .3 34"),
     ("GET", "/api/v1/audit"): _row(200, "1111 333. 3333 33 .3"),
     ("GET", "/api/v1/audit/export"): _row(200, "1111 333. 3333 33 .3"),
