@@ -9,6 +9,9 @@ import logging
 import os
 import sys
 import time
+from collections.abc import Sequence
+from contextlib import nullcontext
+from io import TextIOWrapper
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
@@ -61,10 +64,46 @@ class ExpiringFileHandler(RotatingFileHandler):
         )
         self.delete_expired()
 
+    def write_lines(self, lines: Sequence[str]) -> None:
+        """
+        Append whole lines at once, rotating where the next one would exceed the size.
+
+        Raises:
+            OSError: The disk is full, or the file cannot be opened.
+        """
+        with self.lock or nullcontext():
+            self._reopen_if_deleted()
+            stream = self._stream()
+            size_bytes = stream.tell()
+            for line in lines:
+                line_bytes = len(line.encode()) + 1
+                if size_bytes and size_bytes + line_bytes > self.maxBytes:
+                    self.doRollover()
+                    stream, size_bytes = self._stream(), 0
+                stream.write(f"{line}\n")
+                size_bytes += line_bytes
+            stream.flush()
+
+    def shouldRollover(self, record: logging.LogRecord) -> int:  # noqa: N802 - the library's name
+        """Whether the line would exceed the size; a file that has gone is begun anew first."""
+        self._reopen_if_deleted()
+        return super().shouldRollover(record)
+
     def doRollover(self) -> None:  # noqa: N802 - the standard library's name
         """Rotate, then delete what is too old."""
         super().doRollover()
         self.delete_expired()
+
+    def _stream(self) -> TextIOWrapper:
+        if self.stream is None:
+            self.stream = self._open()
+        return self.stream
+
+    def _reopen_if_deleted(self) -> None:
+        # A process that had nothing to say for the retention finds its file deleted by another.
+        if self.stream is not None and os.fstat(self.stream.fileno()).st_nlink == 0:
+            self.stream.close()
+            self.stream = self._open()
 
     def delete_expired(self) -> None:
         """Delete files of the family that nobody has written to for the retention."""
@@ -81,6 +120,19 @@ class ExpiringFileHandler(RotatingFileHandler):
         sys.stderr.write(f"log line lost: {record.levelname} {record.name}\n")
 
 
+def process_log_file(settings: Settings, process: str) -> ExpiringFileHandler:
+    """``<LOG_FILE stem>.<process>.<pid>.log``, rotated and expired as the settings say."""
+    base = settings.log_file
+    base.parent.mkdir(parents=True, exist_ok=True)
+    suffix = base.suffix or ".log"
+    return ExpiringFileHandler(
+        base.with_name(f"{base.stem}.{process}.{os.getpid()}{suffix}"),
+        family=f"{base.stem}.*{suffix}*",
+        max_bytes=parse_size_bytes(settings.log_rotation),
+        retention_s=parse_age_s(settings.log_retention),
+    )
+
+
 def configure_logging(settings: Settings, process: str) -> None:
     """
     Send our loggers to ``<LOG_FILE stem>.<process>.<pid>.log`` and, on a terminal, to stderr.
@@ -88,15 +140,7 @@ def configure_logging(settings: Settings, process: str) -> None:
     Args:
         process: What this process is: ingress, loader, predictor, up.
     """
-    base = settings.log_file
-    base.parent.mkdir(parents=True, exist_ok=True)
-    path = base.with_name(f"{base.stem}.{process}.{os.getpid()}{base.suffix or '.log'}")
-    file_handler = ExpiringFileHandler(
-        path,
-        family=f"{base.stem}.*{base.suffix or '.log'}*",
-        max_bytes=parse_size_bytes(settings.log_rotation),
-        retention_s=parse_age_s(settings.log_retention),
-    )
+    file_handler = process_log_file(settings, process)
     file_handler.setFormatter(JsonFormatter())
     handlers: list[logging.Handler] = [file_handler]
     if sys.stderr.isatty():

@@ -35,6 +35,7 @@ from cluster.contracts import (
     VetRequest,
 )
 from cluster.errors import DeadlineExceeded, Overloaded, PlatformError, ReplicaUnavailable
+from cluster.request_context import request_id_var
 from deployments.intake.outcomes import Replay
 
 #: gRPC between replicas caps a message at 4 MB; above half of it the object store carries it.
@@ -177,13 +178,19 @@ class ServeLoaders:
 
     async def fetch(self, sha256: str, size_bytes: int) -> bytes:
         """Verified bytes of a stored artifact."""
-        content: bytes = await call(self._fetch, sha256, size_bytes, timeout_s=FETCH_TIMEOUT_S)
+        content: bytes = await call(
+            self._fetch, sha256, size_bytes, request_id_var.get(), timeout_s=FETCH_TIMEOUT_S
+        )
         return content
 
     async def fetch_compiled(self, sha256: str, size_bytes: int) -> bytes:
         """Verified arrays of a stored artifact's compiled form; empty where it has none."""
         content: bytes = await call(
-            self._fetch_compiled, sha256, size_bytes, timeout_s=FETCH_TIMEOUT_S
+            self._fetch_compiled,
+            sha256,
+            size_bytes,
+            request_id_var.get(),
+            timeout_s=FETCH_TIMEOUT_S,
         )
         return content
 
@@ -192,7 +199,13 @@ class ServeLoaders:
     ) -> Replay:
         """How one batch ends on the version alone in the sandbox."""
         replay: Replay = await call(
-            self._replay, version, signature, method, batch, timeout_s=VET_TIMEOUT_S
+            self._replay,
+            version,
+            signature,
+            method,
+            batch,
+            request_id_var.get(),
+            timeout_s=VET_TIMEOUT_S,
         )
         return replay
 

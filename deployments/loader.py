@@ -33,9 +33,10 @@ from cluster.errors import (
     UploadRefused,
 )
 from cluster.health import ReplicaHealth
-from cluster.logs import configure_logging
 from cluster.metrics import VETTINGS
-from cluster.settings import Role, Settings, load_settings
+from cluster.replicas import begin_replica
+from cluster.request_context import request_id_var
+from cluster.settings import Role, Settings
 from deployments.intake.libraries import verdict_key
 from deployments.intake.operator_names import limits_of, read_extra_names
 from deployments.intake.outcomes import Replay
@@ -44,7 +45,6 @@ from deployments.verdicts import Verdicts
 
 #: Files that are vetted at a time, each in a child of its own.
 LANES = 2
-_ALL_FORMATS: tuple[ArtifactFormat, ...] = get_args(ArtifactFormat)
 
 
 class Loader:
@@ -58,8 +58,7 @@ class Loader:
 
     def __init__(self, *, settings: Settings | None = None, sandbox: Sandbox | None = None) -> None:
         if settings is None:
-            settings = load_settings(Role.LOADER)
-            configure_logging(settings, "loader")
+            settings = begin_replica(Role.LOADER)
         extra_names = read_extra_names(settings)
         self._store: ArtifactStore = open_store(settings)
         self._verdicts = Verdicts(self._store, verdict_key(extra_names))
@@ -77,6 +76,7 @@ class Loader:
             Overloaded, StorageFull, ReplicaUnavailable, ModelUnavailable: Try again.
         """
         self._health.beat()
+        request_id_var.set(request.request_id)
         await anyio.to_thread.run_sync(self._require_whole, content, request)
         with self._health.track(label=f"vetting of {request.sha256}") as call:
             call.begin()
@@ -88,7 +88,7 @@ class Loader:
             VETTINGS.record(verdict="accepted", reason="")
             return await anyio.to_thread.run_sync(self._keep, content, request.sha256, report)
 
-    async def fetch(self, sha256: str, size_bytes: int) -> bytes:
+    async def fetch(self, sha256: str, size_bytes: int, request_id: str = "") -> bytes:
         """
         Verified bytes that the gates of now accept; vetted again where that is not known.
 
@@ -98,6 +98,7 @@ class Loader:
             UploadRefused: The libraries installed now, or the gates, do not accept the file.
         """
         self._health.beat()
+        request_id_var.set(request_id)
         content = await anyio.to_thread.run_sync(self._store.get, sha256, size_bytes)
         verdict = await anyio.to_thread.run_sync(self._verdicts.find, sha256)
         if verdict is None:
@@ -106,7 +107,7 @@ class Loader:
             raise verdict.refusal
         return content
 
-    async def fetch_compiled(self, sha256: str, size_bytes: int) -> bytes:
+    async def fetch_compiled(self, sha256: str, size_bytes: int, request_id: str = "") -> bytes:
         """
         Verified arrays of the model's compiled form, made under the libraries of now.
 
@@ -117,6 +118,7 @@ class Loader:
             ModelUnavailable, ArtifactCorrupt, UploadRefused: As ``fetch`` does.
         """
         self._health.beat()
+        request_id_var.set(request_id)
         verdict = await anyio.to_thread.run_sync(self._verdicts.find, sha256)
         if verdict is None or not await self._has(verdict.compiled):
             # Neither a backup nor the collection of garbage knows of these arrays.
@@ -134,9 +136,15 @@ class Loader:
         return form is None or await anyio.to_thread.run_sync(self._store.has, form.sha256)
 
     async def replay(
-        self, version: VersionRef, signature: Signature, method: Method, batch: Batch
+        self,
+        version: VersionRef,
+        signature: Signature,
+        method: Method,
+        batch: Batch,
+        request_id: str = "",
     ) -> Replay:
         """How one batch ends on the version alone in the sandbox: a query of death or not."""
+        request_id_var.set(request_id)
         content = await anyio.to_thread.run_sync(
             self._store.get, version.sha256, version.size_bytes
         )
@@ -151,12 +159,11 @@ class Loader:
             return LoaderStatus(
                 sandbox=state, storage_ok=False, storage_free_bytes=0, storage_total_bytes=0
             )
-        unbounded = sys.maxsize
         return LoaderStatus(
             sandbox=state,
             storage_ok=True,
-            storage_free_bytes=unbounded if space.free_bytes is None else space.free_bytes,
-            storage_total_bytes=unbounded if space.total_bytes is None else space.total_bytes,
+            storage_free_bytes=sys.maxsize if space.free_bytes is None else space.free_bytes,
+            storage_total_bytes=sys.maxsize if space.total_bytes is None else space.total_bytes,
         )
 
     async def check_health(self) -> None:
@@ -190,7 +197,8 @@ class Loader:
             self._sandbox.stop()
 
     def _require_whole(self, content: bytes, request: VetRequest) -> None:
-        if len(content) != request.size_bytes or _digest(content) != request.sha256:
+        arrived = len(content), hashlib.sha256(content).hexdigest()
+        if arrived != (request.size_bytes, request.sha256):
             raise ArtifactCorrupt(
                 "the upload arrived damaged inside the platform: send it again",
                 sha256=request.sha256,
@@ -227,7 +235,7 @@ class Loader:
             request = VetRequest(
                 sha256=sha256,
                 size_bytes=len(content),
-                allowed_formats=_ALL_FORMATS,  # permitted when it was uploaded
+                allowed_formats=get_args(ArtifactFormat),  # permitted when it was uploaded
                 recorded_canary=canary,
             )
             try:
@@ -240,7 +248,3 @@ class Loader:
             await anyio.to_thread.run_sync(self._accept, sha256, report)
         finally:
             del self._vettings[sha256]
-
-
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()

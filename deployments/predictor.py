@@ -6,6 +6,7 @@ platform and imports neither the front nor a database driver.
 """
 
 import asyncio
+import contextvars
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -24,8 +25,9 @@ from cluster.errors import (
     UploadRefused,
 )
 from cluster.health import ReplicaHealth
-from cluster.logs import configure_logging
-from cluster.settings import Role, Settings, load_settings
+from cluster.replicas import begin_replica
+from cluster.request_context import request_id_var
+from cluster.settings import Role, Settings
 from deployments.black_box import BlackBox
 from deployments.lanes import Lanes
 from deployments.model_cache import ModelCache
@@ -75,8 +77,7 @@ class Predictor:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         if settings is None:
-            settings = load_settings(Role.PREDICTOR)
-            configure_logging(settings, "predictor")
+            settings = begin_replica(Role.PREDICTOR)
         cache_bytes = cache_bytes or settings.predictor_cache_bytes
         self._fetch, self._replica_id, actor_id = _connect(fetch)
         self._black_box = black_box or BlackBox.of_replica(settings, actor_id, slots=lanes)
@@ -107,6 +108,7 @@ class Predictor:
             DeadlineExceeded: It did not answer in time; the calculation ends by itself.
         """
         self._health.beat()
+        request_id_var.set(",".join(call.request_ids))
         run = asyncio.get_running_loop().create_task(self._predict(call))
         self._runs.add(run)
         run.add_done_callback(self._finished)
@@ -187,8 +189,14 @@ class Predictor:
     async def _run(self, model: ServedModel, call: PredictCall) -> PredictReply:
         if model.expected_s(call.method, call.batch.rows) < INLINE_S:
             return model.answer(call.method, call.batch, self._replica_id)
+        # A copied context: what a thread logs carries the request id as well.
         return await asyncio.get_running_loop().run_in_executor(
-            self._threads, model.answer, call.method, call.batch, self._replica_id
+            self._threads,
+            contextvars.copy_context().run,
+            model.answer,
+            call.method,
+            call.batch,
+            self._replica_id,
         )
 
     def _model(
@@ -199,7 +207,13 @@ class Predictor:
     async def _load(self, version: VersionRef, signature: Signature) -> ServedModel:
         content = await self._fetched(version)
         return await asyncio.get_running_loop().run_in_executor(
-            self._builders, build_served_model, content, version, signature, self._settings
+            self._builders,
+            contextvars.copy_context().run,
+            build_served_model,
+            content,
+            version,
+            signature,
+            self._settings,
         )
 
     async def _fetched(self, version: VersionRef) -> bytes:

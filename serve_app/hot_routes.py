@@ -14,14 +14,13 @@ from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
 from cluster.errors import PlatformError
-from cluster.request_context import request_id_var
 from cluster.settings import Settings
 from serve_app.api import open_inference, predict
 from serve_app.api.errors import on_error
 from serve_app.api.prediction_route import PredictionRoute, Reply
 from serve_app.middleware.body_limit import BodyBounds, BodyLimit
 from serve_app.middleware.https_redirect import HttpsRedirect
-from serve_app.middleware.outermost import PASSED
+from serve_app.middleware.outermost import FACTS, PASSED, restore_context
 from serve_app.middleware.stack import middleware_stack
 from serve_app.middleware.trusted_hosts import TrustedHosts
 from serve_app.middleware.unexpected_errors import UnexpectedErrors
@@ -30,10 +29,14 @@ from serve_app.services import Services
 _MODELS, _PREDICT = "/api/v1/models/", "/predict"
 _OLDER = "/api/v1/predict"
 _V2, _VERSIONS, _INFER = "/v2/models/", "/versions/", "/infer"
+_BY_PATH = f"{_MODELS}{{model}}{_PREDICT}"
+_V2_MODEL = f"{_V2}{{model}}{_INFER}"
+_V2_VERSION = f"{_V2}{{model}}{_VERSIONS}{{version}}{_INFER}"
 #: What the CORS middleware leaves on an answer to a request that no page made.
 _VARY = (b"vary", b"Origin")
 _ERROR = "slipway.error"
-Match = tuple[PredictionRoute, Mapping[str, str]]
+#: Endpoint, path parameters, and the route's template as the long way names it.
+Match = tuple[PredictionRoute, Mapping[str, str], str]
 
 
 class HotRoutes:
@@ -62,10 +65,10 @@ class HotRoutes:
         if found is None or not self._is_plain(scope, headers):
             await self._app(scope, receive, send)
             return
-        request_id_var.set(scope[PASSED])
+        restore_context(scope)
         scope["app"] = self._app
         services: Services = self._app.state.services
-        endpoint, path_params = found
+        endpoint, path_params, scope[FACTS].route = found
         try:
             reply = await endpoint.reply(services, path_params, headers, receive)
         except PlatformError as error:
@@ -98,7 +101,7 @@ async def _raise_again(scope: Scope, _receive: Receive, _send: Send) -> None:
 
 
 def find_route(scope: Scope) -> Match | None:
-    """The endpoint and path parameters of a prediction; ``None`` for any other request."""
+    """Endpoint, path parameters and template of a prediction; ``None`` for any other request."""
     if scope["type"] != "http" or scope["method"] != "POST" or scope.get("root_path"):
         return None
     return _match(scope["path"])
@@ -108,13 +111,15 @@ def _match(path: str) -> Match | None:
     if path.startswith(_MODELS):
         model = path[len(_MODELS) : -len(_PREDICT)]
         if path.endswith(_PREDICT) and model and "/" not in model:
-            return predict.by_path, {"model": model}
+            return predict.by_path, {"model": model}, _BY_PATH
     elif path == _OLDER:
-        return predict.by_body, {}
+        return predict.by_body, {}, _OLDER
     elif path.startswith(_V2) and path.endswith(_INFER):
         model, separator, version = path[len(_V2) : -len(_INFER)].partition(_VERSIONS)
         if not model or "/" in model or "/" in version or bool(separator) != bool(version):
             return None
-        named = {"model": model, "version": version} if version else {"model": model}
-        return open_inference.infer, named
+        if version:
+            named = {"model": model, "version": version}
+            return open_inference.infer, named, _V2_VERSION
+        return open_inference.infer, {"model": model}, _V2_MODEL
     return None

@@ -13,9 +13,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from cluster.contracts import METHODS, Batch, Method
+from cluster.contracts import METHODS, Batch, Method, VersionRef
 from cluster.errors import Fault, InvalidInput, ModelQuarantined, PlatformError, TooLarge
-from cluster.request_context import request_id_var
+from cluster.request_context import request_facts_var, request_id_var
 from serve_app.coalescing import Coalescer
 from serve_app.inference_ports import Observer, Outcome, Resolver, ResultCache, ShortPath
 from serve_app.registry.resolution import ResolvedVersion
@@ -86,6 +86,7 @@ class Inference:
         started = self._clock()
         principal.require("predict")
         resolved = await self.resolve(principal, model, version)
+        _note_version(resolved.ref)
         rows, code = 0, "ok"
         try:
             known = _ready_method(resolved, method)
@@ -169,6 +170,12 @@ class Inference:
         outcome = Outcome(resolved=resolved, method=method, rows=rows, seconds=seconds, code=code)
         for observe in self._observers:
             observe(outcome)
+
+
+def _note_version(version: VersionRef) -> None:
+    """Let the access log and error events know which version answers."""
+    if (facts := request_facts_var.get()) is not None:
+        facts.model_id, facts.version = version.model_id, version.version
 
 
 def _ready_method(resolved: ResolvedVersion, method: str | None) -> Method:

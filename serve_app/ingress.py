@@ -10,12 +10,13 @@ import logging
 from ray import serve
 from starlette.types import ASGIApp
 
+from cluster.access_log import configure_access_log
 from cluster.backup.status import BackupAge
 from cluster.deploy_args import DeployArgs
 from cluster.errors import ReplicaUnavailable
 from cluster.health import ReplicaHealth
-from cluster.logs import configure_logging
-from cluster.settings import Role, load_settings
+from cluster.replicas import begin_replica
+from cluster.settings import Role
 from deployments.handles import Handle, ServeLoaders, ServePredictors
 from deployments.router import candidates
 from serve_app.app import create_app
@@ -29,8 +30,8 @@ class Ingress:
     """One replica of the front: FastAPI behind Serve's direct ingress."""
 
     def __init__(self, args: DeployArgs, loader: Handle, predictor: Handle) -> None:
-        settings = args.applied_to(load_settings(Role.INGRESS))
-        configure_logging(settings, "ingress")
+        settings = args.applied_to(begin_replica(Role.INGRESS))
+        configure_access_log(settings, "ingress")
         self._health = ReplicaHealth(lanes=1)
         self._backup_age = BackupAge(settings.slipway_home)
         self._services: Services = build_services(

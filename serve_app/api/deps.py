@@ -7,7 +7,7 @@ from fastapi import Depends, Request
 from serve_app.middleware.body_limit import is_upload
 from serve_app.middleware.rate_limit_headers import DECISION
 from serve_app.security.limits import RouteClass
-from serve_app.security.principals import Principal
+from serve_app.security.principals import Principal, note_caller
 from serve_app.services import Services
 
 
@@ -36,6 +36,7 @@ async def get_principal(request: Request, services: CurrentServices) -> Principa
     authorization = request.headers.get("authorization")
     api_key = request.headers.get("x-api-key")
     principal = await services.identities.identify(authorization, api_key)
+    note_caller(principal)
     wanted = route_class(request.method, request.scope["path"])
     decision = services.limits.try_take(principal, wanted)
     if decision is None:

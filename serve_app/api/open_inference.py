@@ -7,7 +7,6 @@ from functools import partial
 import orjson
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from cluster.contracts import Batch, JsonObject
 from cluster.errors import (
@@ -20,6 +19,7 @@ from cluster.errors import (
 from deployments.signatures.instances import NO_BOUNDS
 from deployments.signatures.storage import bounds_from_json
 from serve_app.api.open_inference_openapi import PATHS
+from serve_app.api.plain_route import PlainRoute
 from serve_app.api.prediction_route import JSON_HEADERS, Answer, Asked, PredictionRoute
 from serve_app.inference import Prediction
 from serve_app.open_inference.batches import decode_tensors
@@ -173,26 +173,26 @@ def _json(body: JsonObject) -> Response:
 infer = PredictionRoute(_infer, is_v2=True)
 
 
-def _model_routes() -> list[Route]:
+def _model_routes() -> list[PlainRoute]:
     reads = {
         "": PredictionRoute(_metadata, is_v2=True),
         "/config": PredictionRoute(_config, is_v2=True),
         "/ready": PredictionRoute(_model_ready, is_v2=True),
     }
-    routes: list[Route] = []
+    routes: list[PlainRoute] = []
     for prefix in ("/v2/models/{model}", "/v2/models/{model}/versions/{version}"):
-        routes.append(Route(f"{prefix}/infer", infer, methods=["POST"]))
+        routes.append(PlainRoute(f"{prefix}/infer", infer, methods=["POST"]))
         routes += [
-            Route(prefix + path, endpoint, methods=["GET"]) for path, endpoint in reads.items()
+            PlainRoute(prefix + path, endpoint, methods=["GET"]) for path, endpoint in reads.items()
         ]
     return routes
 
 
 routes = [
     *_model_routes(),
-    Route("/v2", _server, methods=["GET"]),
-    Route("/v2/health/live", _live, methods=["GET"]),
-    Route("/v2/health/ready", _ready, methods=["GET"]),
+    PlainRoute("/v2", _server, methods=["GET"]),
+    PlainRoute("/v2/health/live", _live, methods=["GET"]),
+    PlainRoute("/v2/health/ready", _ready, methods=["GET"]),
 ]
 
 

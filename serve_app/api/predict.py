@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import orjson
 from numpy.typing import NDArray
-from starlette.routing import Route
 
 from cluster.contracts import Batch, JsonObject
 from cluster.errors import Fault, InvalidInput, TooLarge
 from deployments.signatures.answers import to_json
 from deployments.signatures.instances import NO_BOUNDS, decode_instances
 from deployments.signatures.storage import bounds_from_json, plain
+from serve_app.api.plain_route import PlainRoute
 from serve_app.api.predict_openapi import PATHS
 from serve_app.api.prediction_json import (
     member_fault,
@@ -179,8 +179,8 @@ def _too_large(max_bytes: int) -> TooLarge:
 by_path = PredictionRoute(_predict)
 by_body = PredictionRoute(_predict_older)
 routes = [
-    Route("/api/v1/models/{model}/predict", by_path, methods=["POST"]),
-    Route("/api/v1/predict", by_body, methods=["POST"]),
+    PlainRoute("/api/v1/models/{model}/predict", by_path, methods=["POST"]),
+    PlainRoute("/api/v1/predict", by_body, methods=["POST"]),
 ]
 
 

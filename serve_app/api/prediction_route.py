@@ -15,7 +15,7 @@ from cluster.errors import InvalidInput, PlatformError
 from cluster.request_context import request_id_var
 from cluster.settings import Settings
 from serve_app.api.errors import error_response, status_of
-from serve_app.security.principals import Principal
+from serve_app.security.principals import Principal, note_caller
 from serve_app.services import Services
 
 _INTERNAL = 500
@@ -114,6 +114,7 @@ class PredictionRoute:
         limit_headers: RawHeaders = []
         try:
             principal = await _identify(services, headers)
+            note_caller(principal)
             decision = services.limits.try_take(principal, "predict")
             if decision is None:
                 decision = await services.limits.check(principal, "predict")

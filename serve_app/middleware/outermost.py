@@ -6,11 +6,14 @@ own ASGI application: headers that would steer Serve never reach it, and what it
 leaves with our body and headers.  Without Serve the same class stands first in the stack.
 """
 
+import time
+
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from cluster.access_log import current_access_log
 from cluster.errors import BadRequest, HeadersTooLarge, PlatformError
-from cluster.request_context import request_id_var
+from cluster.request_context import RequestFacts, request_facts_var, request_id_var
 from cluster.settings import Role, Settings, load_settings
 from serve_app.api.errors import error_response, foreign_response, is_v2
 from serve_app.middleware import request_id
@@ -19,6 +22,8 @@ from serve_app.middleware.security_headers import Header, SecurityHeaders
 
 #: In the scope once a request has passed; holds its id.
 PASSED = "slipway.request_id"
+#: In the scope of the same; what comes to light about it.
+FACTS = "slipway.facts"
 #: In the scope of a request that came through the edge.
 PROVEN = "slipway.is_edge_proven"
 #: Headers that switch off or steer Serve's own machinery, dashes for underscores.
@@ -41,6 +46,8 @@ SINGLE = frozenset(
         b"content-encoding",
     }
 )
+#: As nginx and Serve call it where no answer was sent.
+CLIENT_CLOSED = 499
 MAX_HEADERS = 100
 MAX_HEADER_BYTES = 32 * 1024
 
@@ -51,7 +58,11 @@ def middleware() -> list[Middleware]:
 
 
 class Outermost:
-    """Request id, edge proof and steering on the way in; security headers on the way out."""
+    """
+    Request id, edge proof and steering on the way in; security headers on the way out.
+
+    What passes it first is timed by it and written to the access log.
+    """
 
     def __init__(self, app: ASGIApp, *, settings: Settings) -> None:
         self._app = app
@@ -64,17 +75,21 @@ class Outermost:
             await self._app(scope, receive, send)
             return
         if PASSED in scope:
-            request_id_var.set(scope[PASSED])
+            restore_context(scope)
             await self._app(scope, receive, send)
             return
+        started_s = time.perf_counter()
         error = _fault(scope["headers"])
         self._enter(scope)
         completed = _Completed(send, scope, self._headers)
-        if error is not None:
-            response = error_response(error, scope[PASSED], v2=is_v2(scope["path"]))
-            await response(scope, receive, completed)
-            return
-        await self._app(scope, receive, completed)
+        try:
+            if error is not None:
+                response = error_response(error, scope[PASSED], v2=is_v2(scope["path"]))
+                await response(scope, receive, completed)
+                return
+            await self._app(scope, receive, completed)
+        finally:
+            _note(scope, completed.status, time.perf_counter() - started_s)
 
     def _enter(self, scope: Scope) -> None:
         kept: list[Header] = []
@@ -93,23 +108,49 @@ class Outermost:
         kept.append((request_id.HEADER, chosen.encode("ascii")))
         scope["headers"] = kept
         scope[PASSED] = chosen
-        request_id_var.set(chosen)
+        scope[FACTS] = RequestFacts()
+        restore_context(scope)
         if forwarded:
             origin = self._edge.origin(forwarded, scope.get("client"), scope["scheme"])
             scope["client"], scope["scheme"] = origin.client, origin.scheme
             scope[PROVEN] = origin.is_proven
 
 
+def restore_context(scope: Scope) -> None:
+    """Let this task know which request it handles; Serve may have begun another task since."""
+    request_id_var.set(scope[PASSED])
+    request_facts_var.set(scope[FACTS])
+
+
+def _note(scope: Scope, status: int, seconds: float) -> None:
+    log = current_access_log()
+    if log is None:
+        return
+    facts: RequestFacts = scope[FACTS]
+    if facts.route is None:
+        facts.route = getattr(scope.get("route"), "path", None)
+    log.note(
+        method=scope["method"],
+        path=scope["path"],
+        status=status,
+        seconds=seconds,
+        request_id=scope[PASSED],
+        facts=facts,
+    )
+
+
 class _Completed:
     """A ``send`` that completes headers and replaces error bodies that are not ours."""
 
-    __slots__ = ("_headers", "_is_replaced", "_scope", "_send")
+    __slots__ = ("_headers", "_is_replaced", "_scope", "_send", "status")
 
     def __init__(self, send: Send, scope: Scope, headers: SecurityHeaders) -> None:
         self._send = send
         self._scope = scope
         self._headers = headers
         self._is_replaced = False
+        self.status = CLIENT_CLOSED
+        """Status that was sent; 499 where the caller went away before one was."""
 
     async def __call__(self, message: Message) -> None:
         """Pass a message on; the body of a replaced response is dropped."""
@@ -136,6 +177,7 @@ class _Completed:
         await self._send_start(message, message["status"], raw)
 
     async def _send_start(self, message: Message, status: int, raw: list[Header]) -> None:
+        self.status = status
         headers = self._headers.complete(raw, also_replaced=request_id.HEADER)
         headers.append((request_id.HEADER, self._scope[PASSED].encode("ascii")))
         await self._send({**message, "status": status, "headers": headers})

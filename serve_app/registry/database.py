@@ -6,6 +6,7 @@ once by a circuit breaker.
 """
 
 import asyncio
+import contextvars
 import logging
 import time
 from collections.abc import Callable
@@ -169,7 +170,10 @@ class Database:
         started = _Started()
         executor = self._urgent if is_urgent else self._executor
         future = asyncio.get_running_loop().run_in_executor(
-            executor, lambda: self._guarded(work, started, is_urgent=is_urgent)
+            executor,
+            # A copied context: what the thread logs carries the request id as well.
+            contextvars.copy_context().run,
+            lambda: self._guarded(work, started, is_urgent=is_urgent),
         )
         future.add_done_callback(self._on_done)
         done, _ = await asyncio.wait({future}, timeout=timeout_s)

@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import Literal, get_args
 
 from cluster.errors import NotPermitted
+from cluster.request_context import request_facts_var
 
 Role = Literal["member", "publisher", "admin"]
 Scope = Literal["predict", "models:read", "models:write", "keys", "admin"]
@@ -89,3 +90,10 @@ class Principal:
     def limit(self, name: str, default: int) -> int:
         """An admin's override of the limit ``name`` for this user, or ``default``."""
         return self.limits.get(name, default)
+
+
+def note_caller(principal: Principal) -> None:
+    """Let the access log and error events know who calls, by id."""
+    if (facts := request_facts_var.get()) is not None:
+        facts.user_id = principal.user_id
+        facts.key_id = principal.key_id

@@ -5,6 +5,7 @@ import hashlib
 import pickle
 import threading
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,10 @@ from cluster.errors import (
     ReplicaUnavailable,
     UploadRefused,
 )
+from cluster.request_context import request_id_var
 from cluster.settings import Settings
 from deployments import predictor as predictor_module
+from deployments import served_model
 from deployments.predictor import Predictor
 from deployments.served_model import ServedModel
 from deployments.signatures.derive import derive_signature
@@ -105,6 +108,40 @@ async def test_it_answers_what_the_estimator_answers(
     np.testing.assert_allclose(reply.values, ROWS[:3] @ [1.0, 2.0] + 3, rtol=1e-12)
     assert reply.engine == "native"
     assert reply.cost_s > 0
+
+
+async def test_what_runs_for_a_batch_knows_its_requests(
+    predictor: Predictor,
+    shelf: Shelf,
+    linear: tuple[VersionRef, Signature],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On the loop and in the threads that build and answer, so that each line logged has them."""
+    seen: list[str] = []
+    fetch, build = shelf.fetch, served_model.build_served_model
+
+    async def noting_fetch(sha256: str, size_bytes: int) -> bytes:
+        seen.append(request_id_var.get())
+        return await fetch(sha256, size_bytes)
+
+    def noting_build(*given: Any) -> ServedModel:
+        seen.append(request_id_var.get())
+        model = build(*given)
+        answer = model.answer
+
+        def noting_answer(method: Method, batch: Batch, replica_id: str) -> PredictReply:
+            seen.append(request_id_var.get())
+            return answer(method, batch, replica_id)
+
+        monkeypatch.setattr(model, "answer", noting_answer)
+        return model
+
+    monkeypatch.setattr(shelf, "fetch", noting_fetch)
+    monkeypatch.setattr(predictor_module, "build_served_model", noting_build)
+
+    await predictor.predict(replace(_call(linear), request_ids=("r-1", "r-2")))
+
+    assert seen == ["r-1,r-2"] * 3
 
 
 async def test_a_version_is_fetched_once(

@@ -1,0 +1,16 @@
+"""What every replica does first, before it builds anything that might fail or log."""
+
+from cluster.logs import configure_logging
+from cluster.settings import Role, Settings, load_settings
+
+
+def begin_replica(role: Role) -> Settings:
+    """
+    The settings of this process with the secrets of its role; its logs are open.
+
+    Raises:
+        InsecureSettings: Naming every setting that cannot be used.
+    """
+    settings = load_settings(role)
+    configure_logging(settings, role.value)
+    return settings
