@@ -18,6 +18,9 @@ from deployments.engines.parity import find_difference
 from deployments.engines.parity_rows import parity_rows
 from deployments.engines.timing import seconds_per_call
 
+#: An original that takes so many times as long need not be timed any further.
+_FAR_SLOWER = 8
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EngineChoice:
@@ -28,6 +31,8 @@ class EngineChoice:
     notes: dict[str, str] = field(default_factory=dict)
     #: Seconds for a single row by the chosen engine.
     cost_per_row_s: dict[str, float] = field(default_factory=dict)
+    #: The compiled form that was compared; ``None`` where the estimator has none.
+    compiled: CompiledModel | None = None
 
 
 def choose_engines(estimator: object, signature: Signature, probe: Batch) -> EngineChoice:
@@ -50,16 +55,17 @@ def choose_engines(estimator: object, signature: Signature, probe: Batch) -> Eng
     notes: dict[str, str] = {}
     costs: dict[str, float] = {}
     for method in signature.methods:
-        note, cost = why_not, seconds_of_one_row(native, method, probe)
         engine: Engine = native
-        if compiled is not None and rows is not None:
-            engine, note, cost = _contest(compiled, native, method, rows, cost)
+        if compiled is None or rows is None:
+            note, cost = why_not, seconds_of_one_row(native, method, probe)
+        else:
+            engine, note, cost = _contest(compiled, native, method, rows, probe)
         engines[method] = engine.name
         if cost is not None:
             costs[method] = cost
         if note:
             notes[method] = note
-    return EngineChoice(engines=engines, notes=notes, cost_per_row_s=costs)
+    return EngineChoice(engines=engines, notes=notes, cost_per_row_s=costs, compiled=compiled)
 
 
 def compiled_or_none(estimator: Estimator, signature: Signature) -> CompiledModel | None:
@@ -80,23 +86,32 @@ def _compiled(estimator: Estimator, signature: Signature) -> tuple[CompiledModel
 
 
 def _contest(
-    compiled: CompiledModel, native: Engine, method: Method, rows: Matrix, native_s: float | None
+    compiled: CompiledModel, native: Engine, method: Method, rows: Matrix, probe: Batch
 ) -> tuple[Engine, str, float | None]:
-    if method not in compiled.methods:
-        return native, f"{method} has no compiled form for this estimator", native_s
-    difference = find_difference(compiled, native, method, rows)
-    if difference is not None:
-        return native, difference, native_s
+    note = f"{method} has no compiled form for this estimator"
+    if method in compiled.methods:
+        note = find_difference(compiled, native, method, rows) or ""
+    if note:
+        return native, note, seconds_of_one_row(native, method, probe)
     compiled_s = seconds_of_one_row(compiled, method, Batch(rows=len(rows), matrix=rows))
+    far_slower_s = float("inf") if compiled_s is None else _FAR_SLOWER * compiled_s
+    native_s = seconds_of_one_row(native, method, probe, enough_s=far_slower_s)
     if compiled_s is None or (native_s is not None and compiled_s >= native_s):
         return native, f"{method} is no faster when compiled", native_s
     return compiled, "", compiled_s
 
 
-def seconds_of_one_row(engine: Engine, method: Method, probe: Batch) -> float | None:
-    """Seconds for one row, the first of the probe that gets an answer; ``None`` if none does."""
+def seconds_of_one_row(
+    engine: Engine, method: Method, probe: Batch, *, enough_s: float = float("inf")
+) -> float | None:
+    """
+    Seconds for one row, the first of the probe that gets an answer; ``None`` if none does.
+
+    ``enough_s`` as for ``seconds_per_call``.
+    """
     for row in range(min(probe.rows, 16)):
-        seconds = seconds_per_call(engine, method, probe.take(row, row + 1))
+        batch = probe.take(row, row + 1)
+        seconds = seconds_per_call(engine, method, batch, enough_s=enough_s)
         if seconds is not None:
             return seconds
     return None

@@ -41,18 +41,27 @@ class LoadedModel:
         signature: Signature,
         engines: Mapping[str, str] | None = None,
         *,
+        compiled: CompiledModel | None = None,
         clock: Clock = time.perf_counter,
     ) -> Self:
         """
         The model with the engines that vetting chose; all by scikit-learn where it says nothing.
 
         A compiled form that cannot be made any more is left out: the original is always right.
+
+        Args:
+            estimator: A fitted estimator, or an ``OnnxModel``.
+            signature: Derived from it.
+            engines: By method.
+            compiled: The estimator's compiled form, where it was made already.
+            clock: Seconds.
         """
         if isinstance(estimator, OnnxModel):
             return cls(OnnxEngine(estimator, signature), None, {}, clock=clock)
         chosen = engines or {}
-        compiled = None
-        if _COMPILED_NAMES.intersection(chosen.values()):
+        if not _COMPILED_NAMES.intersection(chosen.values()):
+            compiled = None
+        elif compiled is None:
             compiled = compiled_or_none(estimator, signature)
         return cls(NativeEngine(estimator, signature), compiled, chosen, clock=clock)
 

@@ -15,11 +15,25 @@ Clock = Callable[[], float]
 
 
 def seconds_per_call(
-    engine: Engine, method: Method, batch: Batch, clock: Clock = time.perf_counter
+    engine: Engine,
+    method: Method,
+    batch: Batch,
+    clock: Clock = time.perf_counter,
+    *,
+    enough_s: float = float("inf"),
 ) -> float | None:
-    """Least seconds of several calls; ``None`` where the engine refuses the batch."""
+    """
+    Least seconds of several calls; ``None`` where the engine refuses the batch.
+
+    Args:
+        engine: What to time.
+        method: Of the engine.
+        batch: Asked again and again.
+        clock: Seconds.
+        enough_s: Whether it takes this long or longer still does not matter.
+    """
     best, spent = float("inf"), 0.0
-    for _ in range(_RUNS):
+    for run in range(_RUNS):
         started = clock()
         try:
             engine.run(method, batch)
@@ -27,6 +41,7 @@ def seconds_per_call(
             return None
         taken = clock() - started
         best, spent = min(best, taken), spent + taken
-        if spent > _ENOUGH_S:
+        # One slow call may be the machine's doing; a second one is the engine's.
+        if spent > _ENOUGH_S or (run > 0 and best > enough_s):
             break
     return best

@@ -1,5 +1,5 @@
 """
-The life of one vetting child: close what is open, lock down, work, write one JSON verdict, exit.
+The life of one vetting child: close what is open, lock down, work, write one verdict, exit.
 
 Descriptors: 0 the job, read-only; 1 and 2 a pipe for whatever is printed; 3 the verdict.
 """
@@ -14,7 +14,13 @@ from typing import NoReturn
 from cluster.contracts import JsonObject, SandboxState
 from cluster.errors import PlatformError
 from deployments.intake.lockdown import ChildLimits, lock_down
-from deployments.intake.protocol import json_frame, parse_object, read_frame, write_all
+from deployments.intake.protocol import (
+    frame_head,
+    json_frame,
+    parse_object,
+    read_frame,
+    write_all,
+)
 from deployments.intake.verdict import error_to_json
 
 JOB, VERDICT = 0, 3
@@ -34,7 +40,16 @@ class Job:
     blobs: tuple[bytes, ...]
 
 
-Work = Callable[[Job, SandboxState], JsonObject]
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answer:
+    """What a child writes to its output."""
+
+    value: JsonObject
+    #: Bytes that would be slow as JSON; none if empty.
+    blob: bytes = b""
+
+
+Work = Callable[[Job, SandboxState], Answer]
 
 
 def run(work: Work, *, job: int, verdict: int, printed: int, limits: ChildLimits) -> NoReturn:
@@ -46,24 +61,29 @@ def run(work: Work, *, job: int, verdict: int, printed: int, limits: ChildLimits
         for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_DFL)
         state = lock_down(limits)
-        write_all(VERDICT, json_frame(_outcome(work, state)))
+        answer = _outcome(work, state)
+        write_all(VERDICT, json_frame(answer.value))
+        if answer.blob:
+            write_all(VERDICT, frame_head(len(answer.blob)))
+            write_all(VERDICT, answer.blob)
         code = 0
     finally:
         # No interpreter shutdown: finalisers of uploaded objects would run without a reason.
         os._exit(code)
 
 
-def _outcome(work: Work, state: SandboxState) -> JsonObject:
+def _outcome(work: Work, state: SandboxState) -> Answer:
     try:
         return work(_read_job(), state)
     except PlatformError as error:
-        return error_to_json(error)
+        return Answer(value=error_to_json(error))
     except MemoryError:
-        return {"failed": "memory"}
+        return Answer(value={"failed": "memory"})
     except RecursionError:
-        return {"failed": "depth"}
+        return Answer(value={"failed": "depth"})
     except Exception as error:  # noqa: BLE001  an unknown error refuses the file (ASVS 16.5.3)
-        return {"failed": "error", "type": type(error).__name__, "text": str(error)[:500]}
+        failed = {"failed": "error", "type": type(error).__name__, "text": str(error)[:500]}
+        return Answer(value=failed)
 
 
 def _read_job() -> Job:

@@ -11,9 +11,13 @@ from deployments.intake.protocol import (
     MAX_VERDICT_BYTES,
     BrokenFrame,
     parse_object,
-    split_frame,
+    split_frames,
 )
 
+#: At most one frame of JSON and one of bytes.
+_VERDICT_FRAMES = 2
+#: Read at once: as much as a pipe is made to hold.
+READ_BYTES = 1 << 20
 #: What a child printed is kept for the log, its tail only.
 PRINTED_TAIL_BYTES = 8 * 1024
 
@@ -22,7 +26,7 @@ PRINTED_TAIL_BYTES = 8 * 1024
 class Outcome:
     """How one child ended."""
 
-    #: The verdict's frame, uncut; ``None`` if the child wrote none or too much.
+    #: The verdict's JSON, uncut; ``None`` if the child wrote none or too much.
     verdict: bytes | None
     #: Exit code, or minus the signal's number; ``None`` where nobody could tell.
     code: int | None
@@ -31,6 +35,8 @@ class Outcome:
     #: The child wrote more than a verdict may hold, and was ended for it.
     is_overflown: bool = False
     printed: bytes = b""
+    #: The bytes that came along with the verdict.
+    blob: bytes = b""
 
 
 class Watch:
@@ -60,7 +66,7 @@ class Watch:
         return True
 
     def _receive(self, descriptor: int) -> None:
-        part = os.read(descriptor, 1 << 16)
+        part = os.read(descriptor, READ_BYTES)
         if not part:
             self._open.discard(descriptor)
             return
@@ -79,25 +85,29 @@ class Watch:
         Raises:
             ReplicaUnavailable: Nobody reported its end: the zygote is gone.
         """
-        try:
-            status = split_frame(bytes(self._received[self._status]), max_bytes=MAX_NOTICE_BYTES)
-        except BrokenFrame:
-            status = None
-        if status is None:
+        status = self._frames(self._status, max_bytes=MAX_NOTICE_BYTES)
+        if not status:
             raise lost()
-        ended = parse_object(status)
-        try:
-            verdict = split_frame(bytes(self._received[self._verdict]), max_bytes=MAX_VERDICT_BYTES)
-        except BrokenFrame:
-            verdict = None
+        ended = parse_object(status[0])
+        frames = self._frames(self._verdict, max_bytes=MAX_VERDICT_BYTES)
+        if len(frames) > _VERDICT_FRAMES:
+            frames = []
         return Outcome(
-            verdict=verdict,
+            verdict=frames[0] if frames else None,
+            blob=frames[1] if len(frames) == _VERDICT_FRAMES else b"",
             code=ended["code"],
             cpu_s=ended["cpu_s"],
             is_timed_out=is_timed_out,
             is_overflown=self.is_overflown,
             printed=bytes(self._received[self._printed]),
         )
+
+    def _frames(self, descriptor: int, *, max_bytes: int) -> list[bytes]:
+        """What came down one pipe; nothing where it is broken."""
+        try:
+            return split_frames(self._received[descriptor], max_bytes=max_bytes)
+        except BrokenFrame:
+            return []
 
 
 def lost() -> ReplicaUnavailable:

@@ -37,7 +37,7 @@ def report_of(outcome: Outcome, *, wall_clock_s: float, memory_bytes: int) -> Ve
     reason = _reason_without_verdict(outcome)
     if reason is None:
         try:
-            return _report_in(parse_object(outcome.verdict or b""))
+            return _report_in(parse_object(outcome.verdict or b""), outcome.blob)
         except _Failed as failed:
             reason = failed.reason
         except BrokenFrame:
@@ -78,9 +78,9 @@ class _Failed(Exception):
         self.reason = reason
 
 
-def _report_in(verdict: JsonObject) -> VetReport:
+def _report_in(verdict: JsonObject, blob: bytes) -> VetReport:
     if "report" in verdict and isinstance(verdict["report"], dict):
-        return report_from_json(verdict["report"])
+        return report_from_json(verdict["report"], blob)
     if "error" in verdict:
         refusal: PlatformError = error_from_json(verdict)
         raise refusal

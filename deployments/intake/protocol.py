@@ -13,9 +13,9 @@ from typing import Any
 from cluster.contracts import JsonObject
 
 _LENGTH = struct.Struct("<Q")
-#: The verdict holds a signature, the canary's answers and compiled arrays in base64; more than this
-#: is no verdict.
-MAX_VERDICT_BYTES = 28 * 1024 * 1024
+#: The verdict holds a signature and the canary's answers, and after that compiled arrays as they
+#: are; more than this is no verdict.
+MAX_VERDICT_BYTES = 24 * 1024 * 1024
 #: Commands to the zygote and its notices.
 MAX_NOTICE_BYTES = 64 * 1024
 
@@ -52,20 +52,21 @@ def read_frame(descriptor: int, *, max_bytes: int) -> bytes | None:
     return content
 
 
-def split_frame(received: bytes, *, max_bytes: int) -> bytes | None:
+def split_frames(received: bytes | bytearray, *, max_bytes: int) -> list[bytes]:
     """
-    The single frame in bytes that were read to their end; ``None`` for no bytes.
+    The frames in bytes that were read to their end.
 
     Raises:
-        BrokenFrame: The frame is longer than ``max_bytes``, cut off or followed by more.
+        BrokenFrame: A frame is longer than ``max_bytes`` or cut off.
     """
-    if not received:
-        return None
-    length = _frame_length(received[: _LENGTH.size], max_bytes)
-    content = received[_LENGTH.size :]
-    if len(content) != length:
-        raise BrokenFrame("cut off or too long")
-    return content
+    frames, position = [], 0
+    while position < len(received):
+        start = position + _LENGTH.size
+        position = start + _frame_length(received[position:start], max_bytes)
+        if position > len(received):
+            raise BrokenFrame("cut off")
+        frames.append(bytes(received[start:position]))
+    return frames
 
 
 def parse_object(content: bytes) -> JsonObject:
@@ -91,7 +92,7 @@ def write_all(descriptor: int, content: bytes) -> None:
         view = view[os.write(descriptor, view) :]
 
 
-def _frame_length(head: bytes, max_bytes: int) -> int:
+def _frame_length(head: bytes | bytearray, max_bytes: int) -> int:
     if len(head) != _LENGTH.size:
         raise BrokenFrame("cut off")
     length: int = _LENGTH.unpack(head)[0]

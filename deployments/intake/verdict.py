@@ -5,13 +5,11 @@ The child may have been taken over by what it read, so the way back trusts nothi
 checked, texts are cut, and only two kinds of error exist.
 """
 
-import binascii
 import re
-from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from typing import Any, cast, get_args
 
-from cluster.contracts import METHODS, ArtifactFormat, CompiledForm, JsonObject, VetReport
+from cluster.contracts import METHODS, ArtifactFormat, JsonObject, VetReport
 from cluster.errors import MAX_DETAILS, Fault, InvalidInput, PlatformError, UploadRefused
 from deployments.engines.compiled import compiled_form
 from deployments.intake.protocol import BrokenFrame
@@ -30,7 +28,7 @@ _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f\u200e\u200f\u202a-\u202e\u2066-\u2069
 
 
 def report_to_json(report: VetReport) -> JsonObject:
-    """The report as JSON values alone."""
+    """The report as JSON values alone; the compiled form's arrays travel beside it."""
     return {
         "format": report.format,
         "signature": signature_to_json(report.signature),
@@ -41,13 +39,12 @@ def report_to_json(report: VetReport) -> JsonObject:
         "warnings": list(report.warnings),
         "canary": report.canary,
         "libraries": report.libraries,
-        "compiled": report.compiled and b64encode(report.compiled.content).decode("ascii"),
     }
 
 
-def report_from_json(value: JsonObject) -> VetReport:
+def report_from_json(value: JsonObject, compiled: bytes = b"") -> VetReport:
     """
-    The report that ``report_to_json`` wrote.
+    The report that ``report_to_json`` wrote, with the compiled form's arrays if there are any.
 
     Raises:
         BrokenFrame: The object is no report.
@@ -63,7 +60,7 @@ def report_from_json(value: JsonObject) -> VetReport:
             warnings=tuple(_sentence(item) for item in value["warnings"][:MAX_NOTES]),
             canary=_object(value["canary"]),
             libraries=_texts(value["libraries"]),
-            compiled=_compiled(value["compiled"]),
+            compiled=compiled_form(compiled) if compiled else None,
         )
     except BrokenFrame:
         raise
@@ -119,17 +116,6 @@ def error_from_json(value: JsonObject) -> PlatformError:
     except Exception as error:
         # As above: any malformed object is the same to the parent.
         raise BrokenFrame(f"no refusal: {type(error).__name__}") from error
-
-
-def _compiled(value: object) -> CompiledForm | None:
-    if value is None:
-        return None
-    if not isinstance(value, str):
-        raise BrokenFrame("compiled arrays were expected")
-    try:
-        return compiled_form(b64decode(value, validate=True))
-    except binascii.Error as error:
-        raise BrokenFrame("compiled arrays were expected") from error
 
 
 def _format(value: object) -> ArtifactFormat:

@@ -58,7 +58,7 @@ def _vet(
         signature = refine_signature(signature, estimator, request.examples.instances)
     probe = canary_batch(signature)
     choice = choose_engines(estimator, signature, probe)
-    model = LoadedModel.build(estimator, signature, choice.engines)
+    model = LoadedModel.build(estimator, signature, choice.engines, compiled=choice.compiled)
     canary = run_canary(model, signature, probe)
     compare_canary(model, signature, request.recorded_canary)
     if request.examples is not None:

@@ -6,7 +6,7 @@ from cluster.contracts import Examples, JsonObject, SandboxState, VetRequest
 from cluster.errors import PredictionFailed, UploadRefused
 from deployments.engines.loaded import LoadedModel
 from deployments.intake.batches import batch_from_json
-from deployments.intake.child import Job, Work
+from deployments.intake.child import Answer, Job, Work
 from deployments.intake.formats import detect
 from deployments.intake.limits import Limits
 from deployments.intake.preload import preload
@@ -25,8 +25,8 @@ def prepare(config: JsonObject) -> Work:
     extra_names = frozenset(config["extra_names"])
     preload(extra_names)
 
-    def work(job: Job, state: SandboxState) -> JsonObject:
-        kinds: dict[str, Callable[[], JsonObject]] = {
+    def work(job: Job, state: SandboxState) -> Answer:
+        kinds: dict[str, Callable[[], Answer]] = {
             "vet": lambda: _vet(job, state, limits, extra_names),
             "replay": lambda: _replay(job, limits, extra_names),
         }
@@ -35,7 +35,7 @@ def prepare(config: JsonObject) -> Work:
     return work
 
 
-def _vet(job: Job, state: SandboxState, limits: Limits, extra_names: frozenset[str]) -> JsonObject:
+def _vet(job: Job, state: SandboxState, limits: Limits, extra_names: frozenset[str]) -> Answer:
     (content,) = job.blobs
     if not state.is_whole and detect(content) in _PROGRAMS:
         raise UploadRefused(
@@ -46,7 +46,10 @@ def _vet(job: Job, state: SandboxState, limits: Limits, extra_names: frozenset[s
         )
     request = _request(job.header["request"])
     report = vet(content, request, limits=limits, extra_names=extra_names)
-    return {"report": report_to_json(report)}
+    form = report.compiled
+    return Answer(
+        value={"report": report_to_json(report)}, blob=b"" if form is None else form.content
+    )
 
 
 def _request(value: JsonObject) -> VetRequest:
@@ -61,7 +64,7 @@ def _request(value: JsonObject) -> VetRequest:
     )
 
 
-def _replay(job: Job, limits: Limits, extra_names: frozenset[str]) -> JsonObject:
+def _replay(job: Job, limits: Limits, extra_names: frozenset[str]) -> Answer:
     (content,) = job.blobs
     header = job.header
     estimator = read_model(content, header["format"], limits=limits, extra_names=extra_names)
@@ -70,5 +73,5 @@ def _replay(job: Job, limits: Limits, extra_names: frozenset[str]) -> JsonObject
     try:
         model.run(header["method"], batch_from_json(header["batch"]))
     except PredictionFailed:
-        return {"replay": "raised"}
-    return {"replay": "answered"}
+        return Answer(value={"replay": "raised"})
+    return Answer(value={"replay": "answered"})

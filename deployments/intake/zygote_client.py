@@ -5,6 +5,7 @@ Blocking and thread-safe: the Sandbox calls ``run`` from worker threads, one a j
 """
 
 import contextlib
+import fcntl
 import itertools
 import json
 import os
@@ -17,7 +18,7 @@ from pathlib import Path
 
 from cluster.contracts import JsonObject, SandboxState
 from cluster.errors import ReplicaUnavailable
-from deployments.intake.job_watch import Outcome, Watch, lost
+from deployments.intake.job_watch import READ_BYTES, Outcome, Watch, lost
 from deployments.intake.probe import NO_SANDBOX
 from deployments.intake.protocol import (
     MAX_NOTICE_BYTES,
@@ -121,6 +122,7 @@ class ZygoteClient:
         with contextlib.ExitStack() as stack:
             job = _closing(stack, _job_file(header, blobs))
             pipes = [os.pipe() for _ in range(3)]
+            _widen(pipes[0][1])
             verdict, printed, status = (_closing(stack, reading) for reading, _ in pipes)
             writing = [writing for _, writing in pipes]
             try:
@@ -154,6 +156,13 @@ class ZygoteClient:
 def _closing(stack: contextlib.ExitStack, descriptor: int) -> int:
     stack.callback(os.close, descriptor)
     return descriptor
+
+
+def _widen(pipe: int) -> None:
+    # A verdict of some megabytes would wake both sides a hundred times; without the right to a
+    # larger pipe it still does.
+    with contextlib.suppress(OSError):
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, READ_BYTES)
 
 
 def _job_file(header: JsonObject, blobs: Sequence[bytes | memoryview]) -> int:

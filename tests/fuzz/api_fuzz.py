@@ -1,9 +1,11 @@
 """
-Schemathesis over the whole HTTP API: ``python -m tests.fuzz.api_fuzz --examples 1200 --seed 1``.
+Schemathesis over the whole HTTP API: ``python -m tests.fuzz.api_fuzz --cases 50000``.
 
 Every check that Schemathesis has, as three roles in turn, against a server of its own (see
-``api_server``).  The last line printed is one JSON object of counts, also written to ``--report``;
-the exit code is 1 if a check failed.
+``api_server``), in rounds of a slice a role until there are enough cases.  With ``--output`` each
+slice is written down when it ends, and a run that was cut short goes on where it was: clean slices
+are kept, others run again.  The last line printed is one JSON object of counts; the exit code is
+1 if a check failed.
 """
 
 import argparse
@@ -12,19 +14,21 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
-from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
-from importlib.metadata import version
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import schemathesis
 from schemathesis import AuthContext, Case
 from schemathesis.config import SchemathesisConfig
-from schemathesis.engine import events, from_schema
+from schemathesis.engine import from_schema
 
+from tests.fuzz.api_counts import Counts
+from tests.fuzz.api_report import Report, Slice
 from tests.fuzz.api_server import ROLES
 
 #: What the checks take for an answer to a request that its schema allows.
@@ -48,29 +52,31 @@ SEMANTIC: dict[str, tuple[str, ...]] = {
     "/api/v1/models/{model}/owner": ("422",),
     "/api/v1/api-keys": ("422",),
 }
-SHOWN_FAILURES = 200
-#: What uvicorn answers to bytes that are no HTTP; no request comes of them, and behind HAProxy
-#: they do not even get so far.
-NOT_HTTP = b"Invalid HTTP request received."
 PHASES = ("examples", "coverage", "fuzzing", "stateful")
 
 
 @dataclass
 class Server:
-    """The application in a process of its own."""
+    """The application in a process of its own, started when it is first asked for."""
 
     home: str
     _process: "subprocess.Popen[str] | None" = None
-    url: str = ""
+    _url: str = ""
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        if self._process is None:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tests.fuzz.api_server", self.home],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            self._url = json.loads(self._line())["url"]
+        return self._url
 
     def __enter__(self) -> Self:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.fuzz.api_server", self.home],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        self.url = json.loads(self._line())["url"]
         return self
 
     def __exit__(
@@ -80,7 +86,7 @@ class Server:
         traceback: TracebackType | None,
     ) -> None:
         if self._process is not None:
-            self._process.communicate(timeout=60)
+            self._process.communicate(timeout=120)
 
     def token(self, role: str) -> str:
         """A fresh access token of the role's user."""
@@ -96,83 +102,24 @@ class Server:
         return self._process.stdout.readline().strip()
 
 
-@dataclass
-class Counts:
-    """What ran and what came of it."""
+def rounds(
+    roles: tuple[str, ...], phases: set[str], *, seed: int, examples: int
+) -> Iterator[list[Slice]]:
+    """Lists of one slice a role: first what is the same for every seed, then seed after seed."""
 
-    cases: Counter[str] = field(default_factory=Counter)
-    statuses: Counter[str] = field(default_factory=Counter)
-    checks: Counter[str] = field(default_factory=Counter)
-    #: Requests that never reached the application; no check of theirs counts.
-    not_http: int = 0
-    operations: set[str] = field(default_factory=set)
-    failures: dict[str, dict[str, Any]] = field(default_factory=dict)
-    errors: list[str] = field(default_factory=list)
+    def made(chosen: tuple[str, ...], seed: int) -> list[Slice]:
+        return [Slice(role=role, phases=chosen, seed=seed, examples=examples) for role in roles]
 
-    def add(self, role: str, event: object) -> None:
-        """Count one event of the engine."""
-        if isinstance(event, events.NonFatalError):
-            self.errors.append(f"{role} {event.label}: {event.value}"[:500])
-        if not isinstance(event, events.ScenarioFinished):
-            return
-        recorder = event.recorder
-        self.cases[role] += len(recorder.interactions)
-        for interaction in recorder.interactions.values():
-            answered = interaction.response
-            status = "none" if answered is None else str(answered.status_code)
-            self.statuses[status] += 1
-        for case_id, checks in recorder.checks.items():
-            case = recorder.cases[case_id].value
-            answered = recorder.interactions[case_id].response
-            if answered is not None and answered.content == NOT_HTTP:
-                self.not_http += 1
-                continue
-            self.operations.add(case.operation.label)
-            for check in checks:
-                self.checks[check.name] += 1
-                if check.failure_info is not None:
-                    self._fail(role, case, check.name, check.failure_info)
-
-    def _fail(self, role: str, case: Case, check: str, info: Any) -> None:
-        failure = info.failure
-        key = f"{check} {case.operation.label} {failure.title}"
-        if key in self.failures or len(self.failures) >= SHOWN_FAILURES:
-            return
-        self.failures[key] = {
-            "role": role,
-            "message": failure.message[:1500],
-            "curl": str(info.code_sample)[:1500],
-        }
-
-    def to_json(self) -> dict[str, Any]:
-        """The report."""
-        return {
-            "cases": sum(self.cases.values()),
-            "cases_by_role": dict(self.cases),
-            "not_http": self.not_http,
-            "operations": len(self.operations),
-            "statuses": dict(sorted(self.statuses.items())),
-            "checks": dict(sorted(self.checks.items())),
-            "failures": self.failures,
-            "errors": self.errors,
-        }
+    if fixed := tuple(phase for phase in ("examples", "coverage") if phase in phases):
+        yield made(fixed, seed)
+    if "stateful" in phases:
+        yield made(("stateful",), seed)
+    for number in count(seed) if "fuzzing" in phases else ():
+        yield made(("fuzzing",), number)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """How much to try."""
-
-    seed: int
-    #: Of each operation, in the phase that makes them up.
-    examples: int
-    #: Of Schemathesis: examples, coverage, fuzzing, stateful.
-    phases: tuple[str, ...] = PHASES
-    #: Seconds a role; none for as long as it takes.
-    max_time_s: int | None = None
-
-
-def fuzz(server: Server, role: str, plan: Plan, counts: Counts) -> None:
-    """Run every phase as one role."""
+def fuzz(server: Server, piece: Slice) -> Counts:
+    """Run a slice."""
     schemathesis.auths.unregister()
 
     @schemathesis.auth(refresh_interval=5)
@@ -180,27 +127,27 @@ def fuzz(server: Server, role: str, plan: Plan, counts: Counts) -> None:
         """Signs in as the role's user."""
 
         def get(self, _case: Case, _context: AuthContext) -> str:
-            return server.token(role)
+            return server.token(piece.role)
 
         def set(self, case: Case, data: str, _context: AuthContext) -> None:
             case.headers["Authorization"] = f"Bearer {data}"
 
-    config = _config(plan)
-    schema = schemathesis.openapi.from_url(f"{server.url}/openapi.json", config=config)
+    counts = Counts()
+    schema = schemathesis.openapi.from_url(f"{server.url}/openapi.json", config=_config(piece))
     for event in from_schema(schema).execute():
-        counts.add(role, event)
+        counts.add(event)
+    return counts
 
 
-def _config(plan: Plan) -> SchemathesisConfig:
+def _config(piece: Slice) -> SchemathesisConfig:
     return SchemathesisConfig.from_dict(
         {
-            "seed": plan.seed,
-            **({} if plan.max_time_s is None else {"max-time": plan.max_time_s}),
+            "seed": piece.seed,
             "workers": 1,
             "continue-on-failure": True,
             "request-timeout": 30,
-            "phases": {phase: {"enabled": phase in plan.phases} for phase in PHASES},
-            "generation": {"max-examples": plan.examples, "no-shrink": True, "database": "none"},
+            "phases": {phase: {"enabled": phase in piece.phases} for phase in PHASES},
+            "generation": {"max-examples": piece.examples, "no-shrink": True, "database": "none"},
             "checks": {
                 "positive_data_acceptance": {"expected-statuses": ACCEPTED},
                 "negative_data_rejection": {"expected-statuses": REFUSED},
@@ -218,37 +165,39 @@ def _config(plan: Plan) -> SchemathesisConfig:
     )
 
 
+def run_round(pieces: list[Slice], report: Report) -> None:
+    """Run what the report does not have yet, on a server that nothing has been done to."""
+    with ExitStack() as stack:
+        home = stack.enter_context(tempfile.TemporaryDirectory(prefix="fuzz-"))
+        server = stack.enter_context(Server(home))
+        for piece in pieces:
+            if not report.has(piece):
+                began_s = time.monotonic()
+                counts = fuzz(server, piece)
+                report.add(piece, counts, elapsed_s=time.monotonic() - began_s)
+                print(f"{piece}: {report.cases} cases so far", file=sys.stderr, flush=True)
+
+
 def main() -> int:
     """Exit code: 1 if a check failed."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--examples", type=int, default=1200, help="of each operation, a role")
+    parser.add_argument("--cases", type=int, default=1, help="at least; the last round is ended")
+    parser.add_argument("--examples", type=int, default=60, help="of each operation, a slice")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--roles", default=",".join(ROLES))
-    parser.add_argument("--report", type=Path)
-    parser.add_argument("--max-time", type=int, help="seconds a role")
     parser.add_argument("--phases", default=",".join(PHASES))
+    parser.add_argument("--output", type=Path, help="directory that takes api-<date>.json")
     options = parser.parse_args()
-    plan = Plan(
-        seed=options.seed,
-        examples=options.examples,
-        phases=tuple(options.phases.split(",")),
-        max_time_s=options.max_time,
-    )
-    counts, started_s = Counts(), time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="fuzz-") as home, Server(home) as server:
-        for role in options.roles.split(","):
-            fuzz(server, role, plan, counts)
-            # After each role: an hour's findings outlive whatever ends the next one.
-            found = counts.to_json() | {
-                "at": datetime.now(UTC).isoformat(timespec="seconds"),
-                "plan": asdict(plan),
-                "schemathesis": version("schemathesis"),
-                "elapsed_s": round(time.monotonic() - started_s),
-            }
-            if options.report:
-                options.report.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-        print(json.dumps(found), flush=True)
-    return 1 if counts.failures or counts.errors else 0
+    report = Report.in_directory(options.output)
+    phases = set(options.phases.split(","))
+    roles = tuple(options.roles.split(","))
+    for pieces in rounds(roles, phases, seed=options.seed, examples=options.examples):
+        run_round(pieces, report)
+        if pieces[0].phases == ("fuzzing",) and report.cases >= options.cases:
+            break
+    found = report.write(is_complete=True)
+    print(json.dumps(found), flush=True)
+    return 1 if found["failures"] or found["errors"] else 0
 
 
 if __name__ == "__main__":

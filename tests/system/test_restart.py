@@ -2,6 +2,7 @@
 
 import os
 import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -33,33 +34,41 @@ def interrupt(platform: Platform) -> None:
     assert platform.process.wait(timeout=120) == 0
 
 
-@pytest.mark.parametrize(
-    "end", [interrupt, kill_launcher, pytest.param(kill_everything, marks=pytest.mark.quiet)]
-)
-def test_everything_is_still_there_after(end: object, tmp_path: Path) -> None:
+def stop(platform: Platform) -> None:
+    assert platform.stop() == 0
+
+
+@pytest.fixture(scope="module")
+def restarted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    """A platform that every test here ends and starts again."""
+    with running(tmp_path_factory.mktemp("restart"), WORKERS="1") as platform:
+        yield platform
+
+
+@pytest.mark.parametrize("end", [interrupt, kill_launcher, kill_everything, stop])
+def test_everything_is_still_there_after(
+    end: Callable[[Platform], None], restarted: Platform
+) -> None:
     case = iris()
-    with running(tmp_path, WORKERS="1") as platform, ApiUser.register(platform.url) as user:
+    with ApiUser.register(restarted.url) as user:
         user.upload("iris", as_bytes(case.model, "joblib")).raise_for_status()
         wanted = user.predict("iris", case.instances).raise_for_status().json()
 
-        end(platform)  # type: ignore[operator]  # parametrised functions
-        platform.start()
+        end(restarted)
+        restarted.start()
 
         assert user.predict("iris", case.instances).json() == wanted
 
 
-@pytest.mark.quiet
-def test_nothing_is_left_running_after_sigterm(tmp_path: Path) -> None:
-    with running(tmp_path, WORKERS="1") as platform:
-        assert len(platform.processes()) > 5
+def test_nothing_is_left_running_after_sigterm(restarted: Platform) -> None:
+    assert len(restarted.processes()) > 5
 
-        code = platform.stop()
+    code = restarted.stop()
 
     assert code == 0
-    wait_until(lambda: not platform.processes(), what="the end of all processes", timeout_s=20)
+    wait_until(lambda: not restarted.processes(), what="the end of all processes", timeout_s=20)
 
 
-@pytest.mark.quiet
 def test_a_taken_port_is_named_with_its_holder(tmp_path: Path, platform: Platform) -> None:
     second = Platform.create(tmp_path, PORT=str(platform.port))
 

@@ -23,7 +23,7 @@ import sklearn.base
 from cluster.contracts import JsonObject, SandboxState
 from cluster.errors import UploadRefused
 from deployments.intake import zygote
-from deployments.intake.child import VERDICT, Job, Work
+from deployments.intake.child import VERDICT, Answer, Job, Work
 from deployments.intake.verdict import error_to_json
 
 MARKER = Path(tempfile.gettempdir()) / f"slipway-escaped-{os.getuid()}"
@@ -136,17 +136,21 @@ DEEDS: dict[str, Callable[[], object]] = {
 }
 
 
+def _refused(sentence: str) -> Answer:
+    return Answer(value=error_to_json(UploadRefused(sentence)))
+
+
 def prepare(config: JsonObject) -> Work:
     json.dumps(config)
 
-    def work(job: Job, state: SandboxState) -> JsonObject:
+    def work(job: Job, state: SandboxState) -> Answer:
         if not state.is_whole:
-            return error_to_json(UploadRefused("the sandbox is not whole"))
+            return _refused("the sandbox is not whole")
         try:
             DEEDS[job.blobs[0].decode()]()
         except (OSError, LookupError, RuntimeError, ValueError) as error:
-            return error_to_json(UploadRefused(f"denied: {error}"))
-        return error_to_json(UploadRefused("done"))
+            return _refused(f"denied: {error}")
+        return _refused("done")
 
     return work
 

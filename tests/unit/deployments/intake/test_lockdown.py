@@ -11,7 +11,7 @@ from deployments.intake.protocol import (
     json_frame,
     parse_object,
     read_frame,
-    split_frame,
+    split_frames,
     write_all,
 )
 from deployments.intake.syscalls import AUDIT_ARCH, DENIED, PRLIMIT64
@@ -91,11 +91,11 @@ def _through_a_pipe(content: bytes, max_bytes: int = 100) -> bytes | None:
 def test_a_frame_comes_back() -> None:
     sent = json_frame({"a": [1, "é"]})
 
-    for received in (_through_a_pipe(sent), split_frame(sent, max_bytes=100)):
+    for received in (_through_a_pipe(sent), *split_frames(sent + sent, max_bytes=100)):
         assert received is not None
         assert parse_object(received) == {"a": [1, "é"]}
     assert _through_a_pipe(b"") is None
-    assert split_frame(b"", max_bytes=1) is None
+    assert split_frames(b"", max_bytes=1) == []
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_a_broken_frame_is_refused(content: bytes) -> None:
     with pytest.raises(BrokenFrame):
         _through_a_pipe(content)
     with pytest.raises(BrokenFrame):
-        split_frame(content, max_bytes=100)
+        split_frames(content, max_bytes=100)
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"3", b"{", b"\xff", b"[" * 100_000])

@@ -58,10 +58,11 @@ def test_a_report_says_what_the_version_is() -> None:
     assert {"sklearn", "numpy", "python", "loader"} <= set(report.libraries)
 
 
-def test_a_report_travels_as_json() -> None:
+def test_a_report_travels_as_json_beside_its_arrays() -> None:
     report = _vet(FOREST)
+    arrays = b"" if report.compiled is None else report.compiled.content
 
-    assert report_from_json(report_to_json(report)) == report
+    assert report_from_json(report_to_json(report), arrays) == report
 
 
 def test_the_canary_keeps_rows_and_answers() -> None:

@@ -10,6 +10,7 @@ from sklearn.linear_model import LinearRegression
 
 from cluster.contracts import SandboxState
 from cluster.errors import UploadRefused
+from deployments.engines.compiled import CompiledModel
 from deployments.intake import vetting_work
 from deployments.intake.child import Job, Work
 from deployments.intake.limits import Limits
@@ -39,14 +40,17 @@ def _job(content: bytes) -> Job:
 def test_pickle_closes_and_skops_stays(work: Work, state: SandboxState) -> None:
     with pytest.raises(UploadRefused, match=r"closed here.*skops\.io\.dump") as caught:
         work(_job(pickle.dumps(MODEL)), state)
-    verdict = work(_job(skops.io.dumps(MODEL)), state)
+    answer = work(_job(skops.io.dumps(MODEL)), state)
 
     assert caught.value.context["gate"] == "sandbox"
-    assert report_from_json(verdict["report"]).format == "skops"
+    assert report_from_json(answer.value["report"]).format == "skops"
 
 
 def test_a_whole_sandbox_reads_pickle(work: Work) -> None:
     whole = SandboxState(landlock_abi=1, seccomp=True, rlimits=True)
-    verdict = work(_job(pickle.dumps(MODEL)), whole)
+    answer = work(_job(pickle.dumps(MODEL)), whole)
+    report = report_from_json(answer.value["report"], answer.blob)
 
-    assert report_from_json(verdict["report"]).format == "pickle"
+    assert report.format == "pickle"
+    assert report.compiled is not None
+    assert CompiledModel.load(report.compiled.content).name == "linear"
