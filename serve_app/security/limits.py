@@ -6,15 +6,10 @@ Valkey away is counted and never an outage: each process then grants its share o
 
 import asyncio
 import contextlib
-import logging
-import math
 import time
-from collections.abc import Callable, Sequence
-from hashlib import sha1, sha256
+from collections.abc import Callable
+from hashlib import sha256
 from typing import Literal, Self
-
-import redis.asyncio as valkey
-from redis.exceptions import NoScriptError, RedisError
 
 from cluster.errors import InsecureSettings, RateLimited
 from cluster.metrics import FAIL_OPEN, LIMITS_HIT
@@ -28,98 +23,11 @@ from serve_app.security.decisions import (
 from serve_app.security.leases import Lease
 from serve_app.security.principals import Principal
 from serve_app.security.shared_state import WINDOW_S, Scripts, SharedStateAway
-
-log = logging.getLogger(__name__)
+from serve_app.security.valkey_scripts import ValkeyScripts
 
 RouteClass = Literal["login", "register", "upload", "predict", "other"]
-#: A call that takes longer counts as Valkey being away.
-TIMEOUT_S = 0.5
-#: Calls at a time of one process; a burst waits for its turn instead of opening connections.
-CONCURRENCY = 8
-#: Seconds between two attempts to reach a Valkey that is away.
-PROBE_PERIOD_S = 1.0
 #: Buckets that one process remembers.
 CAPACITY = 50_000
-
-
-class ValkeyScripts:
-    """Runs scripts by their digest; after a failure refuses at once and probes aside."""
-
-    def __init__(
-        self, client: "valkey.Redis", *, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._client = client
-        self._clock = clock
-        self._turns = asyncio.Semaphore(CONCURRENCY)
-        self._digests: dict[str, str] = {}
-        self._probe_at = -math.inf
-        self._probe: asyncio.Task[None] | None = None
-        self.is_away = False
-        """Between a failure and the next successful probe."""
-
-    @classmethod
-    def from_url(cls, url: str, *, client_name: str = "slipway-limits") -> Self:
-        """Scripts in the server behind a redis:// or rediss:// URL."""
-        client: valkey.Redis = valkey.Redis.from_url(
-            url,
-            socket_timeout=TIMEOUT_S,
-            socket_connect_timeout=TIMEOUT_S,
-            client_name=client_name,
-            max_connections=2 * CONCURRENCY,
-        )
-        return cls(client)
-
-    async def run(
-        self, script: str, keys: Sequence[str], arguments: Sequence[int | str]
-    ) -> list[int]:
-        """As ``Scripts.run`` says."""
-        if self.is_away:
-            self._probe_when_due()
-            raise SharedStateAway
-        try:
-            async with self._turns, asyncio.timeout(2 * TIMEOUT_S):
-                return await self._evaluate(script, [*keys, *map(str, arguments)], len(keys))
-        except (RedisError, OSError, TimeoutError) as error:
-            self._fail(error)
-            raise SharedStateAway from error
-
-    async def close(self) -> None:
-        """Close the connections."""
-        if self._probe is not None:
-            self._probe.cancel()
-        await self._client.aclose()
-
-    async def _evaluate(self, script: str, values: list[str], number_of_keys: int) -> list[int]:
-        digest = self._digests.get(script)
-        if digest is None:
-            # The protocol's name for a script, not a protection of anything.
-            digest = sha1(script.encode(), usedforsecurity=False).hexdigest()
-            self._digests[script] = digest
-        try:
-            found = await self._client.evalsha(digest, number_of_keys, *values)
-        except NoScriptError:
-            found = await self._client.eval(script, number_of_keys, *values)
-        return [int(value) for value in found]
-
-    def _fail(self, error: Exception) -> None:
-        if not self.is_away:
-            log.warning("Valkey is away, limits are counted locally: %s", type(error).__name__)
-        self.is_away = True
-        self._probe_at = self._clock() + PROBE_PERIOD_S
-
-    def _probe_when_due(self) -> None:
-        if self._clock() >= self._probe_at and (self._probe is None or self._probe.done()):
-            self._probe = asyncio.get_running_loop().create_task(self._look())
-
-    async def _look(self) -> None:
-        try:
-            async with asyncio.timeout(2 * TIMEOUT_S):
-                await self._client.ping()
-        except (RedisError, OSError, TimeoutError) as error:
-            self._fail(error)
-            return
-        self.is_away = False
-        log.warning("Valkey is back, limits are shared again")
 
 
 class Limits:

@@ -18,7 +18,7 @@ ROOMS = {
     "sqlalchemy": ("serve_app/registry/",),
     "alembic": ("serve_app/registry/",),
     "psycopg2": ("serve_app/registry/", "cluster/embedded_postgres.py"),
-    "redis": ("serve_app/cache.py", "serve_app/security/limits.py"),
+    "redis": ("serve_app/cache.py", "serve_app/security/valkey_scripts.py"),
     "ray": (
         "serve_app/main.py",
         "serve_app/ingress.py",

@@ -11,10 +11,11 @@ from pydantic import SecretStr
 from cluster.errors import RateLimited
 from cluster.settings import Settings
 from serve_app.security.gcra import LEASE_SCRIPT
-from serve_app.security.limits import Limits, ValkeyScripts
+from serve_app.security.limits import Limits
 from serve_app.security.lockout import Lockout
 from serve_app.security.principals import Principal
 from serve_app.security.shared_state import SharedStateAway
+from serve_app.security.valkey_scripts import ValkeyScripts
 
 pytestmark = pytest.mark.anyio
 LIMIT = 600
@@ -135,24 +136,6 @@ async def test_without_valkey_the_answer_is_quick_and_local(settings: Settings) 
     with pytest.raises(SharedStateAway):
         await scripts.run("return {1}", [], [])
     await limits.close()
-
-
-async def test_valkey_is_found_again_when_it_is_back(valkey_url: str) -> None:
-    now_s = [0.0]
-    scripts = ValkeyScripts.from_url(valkey_url)
-    scripts._clock = lambda: now_s[0]
-    scripts._fail(OSError("gone"))
-    with pytest.raises(SharedStateAway):
-        await scripts.run("return {1}", [], [])
-
-    now_s[0] += 2
-    with pytest.raises(SharedStateAway):
-        await scripts.run("return {1}", [], [])
-    assert scripts._probe is not None
-    await scripts._probe
-
-    assert await scripts.run("return {7}", [], []) == [7]
-    await scripts.close()
 
 
 async def test_attempts_at_a_password_are_counted_by_all_replicas_together(
