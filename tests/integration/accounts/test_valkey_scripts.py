@@ -4,6 +4,7 @@ import asyncio
 import socket
 import time
 import uuid
+from typing import Any
 
 import pytest
 
@@ -63,7 +64,8 @@ async def test_a_connection_that_the_server_closed_is_made_again(valkey_url: str
     door = Lockout(scripts, limit=100, prefix=new_prefix())
     await door.attempt("10.0.0.1", "ada@example.org")
 
-    await operator._client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+    client: Any = operator._client
+    await client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
     attempt = await door.attempt("10.0.0.1", "ada@example.org")
 
     assert not attempt.is_local
