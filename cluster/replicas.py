@@ -1,16 +1,18 @@
 """What every replica does first, before it builds anything that might fail or log."""
 
+from cluster.error_tracking import configure_error_tracking
 from cluster.logs import configure_logging
 from cluster.settings import Role, Settings, load_settings
 
 
 def begin_replica(role: Role) -> Settings:
     """
-    The settings of this process with the secrets of its role; its logs are open.
+    The settings of this process with the secrets of its role; its logs and events are on.
 
     Raises:
         InsecureSettings: Naming every setting that cannot be used.
     """
     settings = load_settings(role)
     configure_logging(settings, role.value)
+    configure_error_tracking(settings, role.value)
     return settings

@@ -25,3 +25,11 @@ class RequestFacts:
 request_facts_var: ContextVar[RequestFacts | None] = ContextVar(
     "slipway_request_facts", default=None
 )
+
+
+def enter_request(request_id: str, model_id: str | None = None, version: int | None = None) -> None:
+    """Let this task know for which request it works, in a replica that others call."""
+    request_id_var.set(request_id)
+    facts = RequestFacts()
+    facts.model_id, facts.version = model_id, version
+    request_facts_var.set(facts)

@@ -35,7 +35,7 @@ from cluster.errors import (
 from cluster.health import ReplicaHealth
 from cluster.metrics import VETTINGS
 from cluster.replicas import begin_replica
-from cluster.request_context import request_id_var
+from cluster.request_context import enter_request
 from cluster.settings import Role, Settings
 from deployments.intake.libraries import verdict_key
 from deployments.intake.operator_names import limits_of, read_extra_names
@@ -76,7 +76,7 @@ class Loader:
             Overloaded, StorageFull, ReplicaUnavailable, ModelUnavailable: Try again.
         """
         self._health.beat()
-        request_id_var.set(request.request_id)
+        enter_request(request.request_id)
         await anyio.to_thread.run_sync(self._require_whole, content, request)
         with self._health.track(label=f"vetting of {request.sha256}") as call:
             call.begin()
@@ -98,7 +98,7 @@ class Loader:
             UploadRefused: The libraries installed now, or the gates, do not accept the file.
         """
         self._health.beat()
-        request_id_var.set(request_id)
+        enter_request(request_id)
         content = await anyio.to_thread.run_sync(self._store.get, sha256, size_bytes)
         verdict = await anyio.to_thread.run_sync(self._verdicts.find, sha256)
         if verdict is None:
@@ -118,7 +118,7 @@ class Loader:
             ModelUnavailable, ArtifactCorrupt, UploadRefused: As ``fetch`` does.
         """
         self._health.beat()
-        request_id_var.set(request_id)
+        enter_request(request_id)
         verdict = await anyio.to_thread.run_sync(self._verdicts.find, sha256)
         if verdict is None or not await self._has(verdict.compiled):
             # Neither a backup nor the collection of garbage knows of these arrays.
@@ -144,7 +144,7 @@ class Loader:
         request_id: str = "",
     ) -> Replay:
         """How one batch ends on the version alone in the sandbox: a query of death or not."""
-        request_id_var.set(request_id)
+        enter_request(request_id, version.model_id, version.version)
         content = await anyio.to_thread.run_sync(
             self._store.get, version.sha256, version.size_bytes
         )

@@ -26,7 +26,7 @@ from cluster.errors import (
 )
 from cluster.health import ReplicaHealth
 from cluster.replicas import begin_replica
-from cluster.request_context import request_id_var
+from cluster.request_context import enter_request
 from cluster.settings import Role, Settings
 from deployments.black_box import BlackBox
 from deployments.lanes import Lanes
@@ -108,7 +108,7 @@ class Predictor:
             DeadlineExceeded: It did not answer in time; the calculation ends by itself.
         """
         self._health.beat()
-        request_id_var.set(",".join(call.request_ids))
+        enter_request(",".join(call.request_ids), call.version.model_id, call.version.version)
         run = asyncio.get_running_loop().create_task(self._predict(call))
         self._runs.add(run)
         run.add_done_callback(self._finished)

@@ -13,6 +13,7 @@ from cluster.backup.destination import Destination, open_destination
 from cluster.backup.faults import BackupRefused
 from cluster.backup.restore import RestoreJob, RestoreReport, restore_backup
 from cluster.backup.streams import Watch
+from cluster.error_tracking import configure_error_tracking
 from cluster.logs import configure_logging
 from cluster.private_files import write_private
 from cluster.run_record import exclusive
@@ -35,6 +36,7 @@ def make_backup(
     """
     settings = local.local_settings()
     configure_logging(settings, "backup")
+    configure_error_tracking(settings, "backup")
     with loud_failure(settings.slipway_home), local.database_url(settings) as url:
         job = BackupJob(
             source=BackupRows(url),
@@ -67,6 +69,7 @@ def bring_back(
     """
     settings = local.local_settings()
     configure_logging(settings, "backup")
+    configure_error_tracking(settings, "backup")
     with exclusive(settings.slipway_home), local.database_url(settings) as url:
         store = open_store(settings)
         job = RestoreJob(
