@@ -52,8 +52,20 @@ class Answer:
 Work = Callable[[Job, SandboxState], Answer]
 
 
-def run(work: Work, *, job: int, verdict: int, printed: int, limits: ChildLimits) -> NoReturn:
-    """Never returns: ends the process after the verdict, or without one if ``work`` kills it."""
+def run(
+    work: Work, *, parent: int, job: int, verdict: int, printed: int, limits: ChildLimits
+) -> NoReturn:
+    """
+    Never returns: ends the process after the verdict, or without one if ``work`` kills it.
+
+    Args:
+        work: What to do with the job.
+        parent: Process id of the zygote.
+        job: Descriptor of the input.
+        verdict: Descriptor of the output.
+        printed: Descriptor for whatever is printed.
+        limits: Of this child.
+    """
     code = 1
     try:
         _keep_descriptors(job=job, verdict=verdict, printed=printed)
@@ -61,12 +73,10 @@ def run(work: Work, *, job: int, verdict: int, printed: int, limits: ChildLimits
         for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_DFL)
         state = lock_down(limits)
-        answer = _outcome(work, state)
-        write_all(VERDICT, json_frame(answer.value))
-        if answer.blob:
-            write_all(VERDICT, frame_head(len(answer.blob)))
-            write_all(VERDICT, answer.blob)
-        code = 0
+        # A child orphaned before it asked to die with its parent would outlive it.
+        if os.getppid() == parent:
+            _write(_outcome(work, state))
+            code = 0
     finally:
         # No interpreter shutdown: finalisers of uploaded objects would run without a reason.
         os._exit(code)
@@ -84,6 +94,13 @@ def _outcome(work: Work, state: SandboxState) -> Answer:
     except Exception as error:  # noqa: BLE001  an unknown error refuses the file (ASVS 16.5.3)
         failed = {"failed": "error", "type": type(error).__name__, "text": str(error)[:500]}
         return Answer(value=failed)
+
+
+def _write(answer: Answer) -> None:
+    write_all(VERDICT, json_frame(answer.value))
+    if answer.blob:
+        write_all(VERDICT, frame_head(len(answer.blob)))
+        write_all(VERDICT, answer.blob)
 
 
 def _read_job() -> Job:

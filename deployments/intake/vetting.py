@@ -42,6 +42,8 @@ def vet(
     """
     with warnings.catch_warnings():
         # Overflows in canary rows and inconsistent versions are found by looking, not by warning.
+        # One filter alone: scikit-learn sets up all there are again for each tree of a forest.
+        warnings.resetwarnings()
         warnings.simplefilter("ignore")
         return _vet(content, request, limits or Limits(), extra_names)
 

@@ -78,6 +78,7 @@ class Zygote:
     def _fork(self, command: JsonObject, descriptors: list[int]) -> None:
         job, verdict, printed, status = descriptors
         limits = ChildLimits(memory_bytes=command["memory_bytes"], cpu_s=command["cpu_s"])
+        parent = os.getpid()
         try:
             pid = os.fork()
         except OSError:
@@ -87,7 +88,14 @@ class Zygote:
             return
         if pid == 0:
             signal.set_wakeup_fd(-1)
-            child.run(self._work, job=job, verdict=verdict, printed=printed, limits=limits)
+            child.run(
+                self._work,
+                parent=parent,
+                job=job,
+                verdict=verdict,
+                printed=printed,
+                limits=limits,
+            )
         for descriptor in (job, verdict, printed):
             os.close(descriptor)
         self._running[command["job"]] = _Running(pid=pid, status=status)

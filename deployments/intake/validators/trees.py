@@ -67,7 +67,7 @@ def _check_features(nodes: NDArray[Any], features: int) -> None:
 
 def check_children(left: NDArray[Any], right: NDArray[Any], wrong: Any) -> int:
     """
-    The depth of the tree (0 for a root alone), level by level from the root.
+    The depth of the tree (0 for a root alone).
 
     Refuses, through ``wrong(what)``, children out of range, a child of two parents, loops, nodes
     that no path reaches, and a node with one child.
@@ -77,22 +77,22 @@ def check_children(left: NDArray[Any], right: NDArray[Any], wrong: Any) -> int:
     if not np.array_equal(is_leaf, right == _LEAF):
         raise wrong("has a node with one child")
     inner = ~is_leaf
-    children = np.concatenate([left[inner], right[inner]])
+    children = np.concatenate([left[inner], right[inner]]).astype(np.intp)
     if children.size and (children.min() < 1 or children.max() >= count):
         raise wrong("has a child out of range")
-    # Each node but the root has exactly one parent: with all reached below, this excludes loops.
-    parents = np.bincount(children.astype(np.intp), minlength=count)
+    # Each node but the root has exactly one parent: with the root above all, this excludes loops.
+    parents = np.bincount(children, minlength=count)
     if children.size != count - 1 or int(parents.max()) > 1:
         raise wrong("has a node with two parents or none")
-    level = np.zeros(1, dtype=np.intp)
-    reached, depth = 1, 0
-    while True:
-        splits = level[inner[level]]
-        if not splits.size:
-            break
-        level = np.concatenate([left[splits], right[splits]]).astype(np.intp)
-        reached += level.size
-        depth += 1
-    if reached != count:
-        raise wrong("has nodes that no path reaches")
-    return depth
+    splits = np.flatnonzero(inner)
+    ancestor = np.zeros(count, dtype=np.intp)
+    ancestor[children] = np.concatenate([splits, splits])
+    steps = np.ones(count, dtype=np.intp)
+    steps[0] = 0
+    # Each round doubles how far up everybody looks; a loop never sees the root.
+    for _ in range(count.bit_length()):
+        if not ancestor.any():
+            return int(steps.max())
+        steps += steps[ancestor]
+        ancestor = ancestor[ancestor]
+    raise wrong("has nodes that no path reaches")
