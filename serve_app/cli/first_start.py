@@ -10,8 +10,10 @@ import secrets
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -28,6 +30,9 @@ from serve_app.security.passwords import Passwords
 ADMIN_EMAIL = "admin@slipway.local"
 KEY_NAME = "demonstration"
 UPLOAD_TIMEOUT_S = 120.0
+#: What passes by itself while replicas are still starting.
+BUSY = frozenset({httpx.codes.BAD_GATEWAY, httpx.codes.SERVICE_UNAVAILABLE, 504})
+BUSY_PAUSES_S = (1.0, 2.0, 4.0, 8.0)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,19 +109,30 @@ def _demonstrate(url: str, password: str) -> str:
             capture_output=True,
         )
         credentials = {"email": ADMIN_EMAIL, "password": password}
-        token = _posted(http.post("/auth/login", json=credentials))["access_token"]
+        token = _posted(http, "/auth/login", json=credentials)["access_token"]
         http.headers["Authorization"] = f"Bearer {token}"
-        with path.open("rb") as model:
-            fields = {"name": MODEL, "description": "Iris species from four measurements."}
-            _posted(http.post("/models", data=fields, files={"file": (path.name, model)}))
+        fields = {"name": MODEL, "description": "Iris species from four measurements."}
+        file = {"file": (path.name, path.read_bytes())}
+        _posted(http, "/models", data=fields, files=file)
         key = {"name": KEY_NAME, "scopes": ["predict"], "models": [MODEL]}
-        return str(_posted(http.post("/api-keys", json=key))["key"])
+        return str(_posted(http, "/api-keys", json=key)["key"])
 
 
-def _posted(answer: httpx.Response) -> dict[str, object]:
-    if answer.is_success:
-        return dict(answer.json())
-    raise PlatformError(f"{answer.url.path} answers {answer.status_code}: {answer.text[:500]}")
+def _posted(http: httpx.Client, path: str, **sent: Any) -> dict[str, object]:
+    """
+    The answer's body; a platform that has just begun and is still busy is asked again.
+
+    One key for all tries: what was done the first time is answered again, not done twice.
+    """
+    headers = {"Idempotency-Key": secrets.token_urlsafe(16)}
+    for pause_s in (*BUSY_PAUSES_S, None):
+        answer = http.post(path, headers=headers, **sent)
+        if answer.is_success:
+            return dict(answer.json())
+        if pause_s is None or answer.status_code not in BUSY:
+            break
+        time.sleep(pause_s)
+    raise PlatformError(f"{path} answers {answer.status_code}: {answer.text[:500]}")
 
 
 def _curl(url: str, key_file: Path) -> str:
