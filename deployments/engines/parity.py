@@ -5,6 +5,8 @@ The original is asked in one batch; where that raises, in halves, so that the ro
 known and the compiled model is held to refuse them too.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,22 +20,36 @@ TOLERANCE = 1e-12
 _SINGLE_ROWS = 16
 
 
-def find_difference(compiled: Engine, native: Engine, method: Method, rows: Matrix) -> str | None:
-    """What differs, in words for the version's engine note; ``None`` where nothing does."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Comparison:
+    """How the answers of two engines compare."""
+
+    #: What differs, in words for the version's engine note; empty where nothing does.
+    difference: str = ""
+    #: Whether all answers are numbers, equal to the last bit.
+    is_exact: bool = False
+
+
+def compare(compiled: Engine, native: Engine, method: Method, rows: Matrix) -> Comparison:
+    """One method of the compiled model beside its original's, over all rows."""
+    is_exact = True
     for start, stop, expected in _answers(native, method, rows, 0):
         actual = _answer(compiled, method, rows[start:stop])
         if expected is None or actual is None:
             if expected is not actual:
-                return f"{method} fails on other rows than scikit-learn"
+                return Comparison(difference=f"{method} fails on other rows than scikit-learn")
             continue
         different = _first_difference(expected, actual)
         if different is not None:
-            return f"{method} differs from scikit-learn in row {start + different}"
+            row = start + different
+            return Comparison(difference=f"{method} differs from scikit-learn in row {row}")
         for row in range(min(_SINGLE_ROWS, stop - start)):
             alone = _answer(compiled, method, rows[start + row : start + row + 1])
             if alone is None or _first_difference(actual[row : row + 1], alone) is not None:
-                return f"{method} of one row differs from the same row in a batch"
-    return None
+                difference = f"{method} of one row differs from the same row in a batch"
+                return Comparison(difference=difference)
+        is_exact &= expected.dtype.kind == "f" and np.array_equal(expected, actual, equal_nan=True)
+    return Comparison(is_exact=is_exact)
 
 
 def _answers(
