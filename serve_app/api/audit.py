@@ -1,5 +1,6 @@
 """The audit trail over HTTP, for administrators: filtered pages, and all of it as JSON lines."""
 
+from collections.abc import AsyncIterator
 from datetime import datetime
 from functools import partial
 from typing import Annotated, Any, Self
@@ -18,7 +19,8 @@ from serve_app.registry.audit import AuditFilter, AuditRecord
 router = APIRouter(
     prefix="/api/v1/audit", tags=["administration"], dependencies=[Depends(get_admin)]
 )
-_Word = Annotated[str | None, Field(max_length=254)]
+#: PostgreSQL has no NUL in texts, hence no event with one.
+_Word = Annotated[str | None, Field(max_length=254, pattern=r"^[^\x00]*$")]
 
 
 class AuditQuery(BaseModel):
@@ -100,5 +102,15 @@ async def export_events(
 ) -> StreamingResponse:
     """Events as JSON lines, oldest first."""
     lines = audit.export_events(services.database, query.to_filter())
+    # Asked before the answer begins: what cannot be read at all is an error, not half an answer.
+    first = await anext(lines, b"")
     headers = {"Content-Disposition": 'attachment; filename="audit.jsonl"'}
-    return StreamingResponse(lines, media_type="application/x-ndjson", headers=headers)
+    return StreamingResponse(
+        _chained(first, lines), media_type="application/x-ndjson", headers=headers
+    )
+
+
+async def _chained(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for line in rest:
+        yield line

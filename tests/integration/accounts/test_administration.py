@@ -5,6 +5,7 @@ import uuid
 
 import pytest
 
+from cluster.errors import RegistryUnavailable
 from tests.integration.accounts.conftest import PASSWORD, House
 
 pytestmark = pytest.mark.anyio
@@ -222,6 +223,29 @@ async def test_the_trail_is_exported_as_json_lines(house: House) -> None:
     assert answer.headers["content-type"] == "application/x-ndjson"
     lines = [json.loads(line) for line in answer.text.splitlines()]
     assert [line["action"] for line in lines] == ["session.open"]
+
+
+async def test_an_export_that_cannot_begin_is_an_error(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    admin = await house.sign_in("admin")
+    assert await house.status(admin) == 200
+
+    async def read(*_: object, **__: object) -> None:
+        raise RegistryUnavailable("the registry cannot be reached now", retry_after_s=2)
+
+    monkeypatch.setattr(house.services.database, "read", read)
+    answer = await house.http.get(f"{AUDIT}/export", headers=admin)
+
+    assert (answer.status_code, answer.json()["code"]) == (503, "registry_unavailable")
+
+
+@pytest.mark.parametrize("path", [AUDIT, f"{AUDIT}/export"])
+async def test_no_event_has_a_nul_in_it(path: str, house: House) -> None:
+    answer = await house.http.get(f"{path}?target_id=%00", headers=await house.sign_in("admin"))
+
+    assert answer.status_code == 422
+    assert "target_id" in answer.json()["error"]
 
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=1000", "offset=-1", "since=now", "who=me"])
