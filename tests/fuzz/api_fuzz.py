@@ -195,7 +195,7 @@ def main() -> int:
         run_round(pieces, report)
         if pieces[0].phases == ("fuzzing",) and report.cases >= options.cases:
             break
-    found = report.write(is_complete=True)
+    found = report.write(has_ended=True)
     print(json.dumps(found), flush=True)
     return 1 if found["failures"] or found["errors"] else 0
 

@@ -59,13 +59,13 @@ class Report:
             | {"phases": list(piece.phases), "revision": _revision()}
             | {"elapsed_s": round(elapsed_s), **counts.to_json()}
         )
-        self.write(is_complete=False)
+        self.write(has_ended=False)
 
-    def write(self, *, is_complete: bool) -> dict[str, Any]:
-        """The report, written where it has a file."""
+    def write(self, *, has_ended: bool) -> dict[str, Any]:
+        """The report, written where it has a file; one with findings is never complete."""
         found = {
             "at": datetime.now(UTC).isoformat(timespec="seconds"),
-            "is_complete": is_complete,
+            "is_complete": has_ended and all(map(is_clean, self.slices)),
             "schemathesis": version("schemathesis"),
             "elapsed_s": sum(each["elapsed_s"] for each in self.slices),
             **total(self.slices),
