@@ -36,10 +36,10 @@ class Plan:
 
 def run(platform: Platform, plan: Plan) -> History:
     """Do as planned; returns when every request is answered."""
-    user = ApiUser.register(platform.url)
-    user.upload(MODEL, model_file(1)).raise_for_status()
-    user.predict(MODEL, [[1.0]]).raise_for_status()
-    return asyncio.run(_run(platform, plan, user))
+    with ApiUser.register(platform.url) as user:
+        user.upload(MODEL, model_file(1)).raise_for_status()
+        user.predict(MODEL, [[1.0]]).raise_for_status()
+        return asyncio.run(_run(platform, plan, user))
 
 
 async def _run(platform: Platform, plan: Plan, user: ApiUser) -> History:

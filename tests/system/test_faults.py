@@ -30,6 +30,13 @@ def faulty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
         yield platform
 
 
+@pytest.fixture
+def user(faulty: Platform) -> Iterator[ApiUser]:
+    """A publisher of that platform."""
+    with ApiUser.register(faulty.url) as made:
+        yield made
+
+
 def test_no_prediction_fails_when_a_predictor_and_the_controller_are_killed(
     faulty: Platform,
 ) -> None:
@@ -51,14 +58,13 @@ def heavy_model() -> bytes:
 
 
 def test_a_version_that_alone_crashes_two_replicas_is_held_back_until_it_is_released(
-    faulty: Platform,
+    faulty: Platform, user: ApiUser
 ) -> None:
     """
     The segmentation fault comes from outside: no honest file that passes the gates makes one.
 
     Its replay in the sandbox answers, so that the charges alone condemn.
     """
-    user = ApiUser.register(faulty.url)
     user.upload("heavy", heavy_model()).raise_for_status()
     ended = threading.Event()
     answers: list[httpx.Response] = []
@@ -95,8 +101,8 @@ def crash_while_executing(platform: Platform) -> None:
     while time.monotonic() < deadline:
         for actor_id, pid in nemesis.actors("Predictor").items():
             words = find_last_words(boxes, actor_id)
-            if words is None or not words.executing:
-                continue
+            if words is None or not words.executing or not alive(pid):
+                continue  # Serve's state may still name a replica that is dead
             os.kill(pid, signal.SIGSTOP)
             os.kill(pid, signal.SIGSEGV)
             os.kill(pid, signal.SIGCONT)
