@@ -35,9 +35,9 @@ lint: $(VENV)/dev.stamp ## Check style and types
 lock: $(VENV)/dev.stamp ## Resolve the dependencies anew into both lock files
 	$(PIP) install uv
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-		--no-emit-index-url --no-header --extra s3 pyproject.toml -o requirements.lock
+		--no-emit-index-url --no-header --extra s3 --extra otel pyproject.toml -o requirements.lock
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-		--no-emit-index-url --no-header --extra s3 --extra dev -c requirements.lock \
+		--no-emit-index-url --no-header --extra s3 --extra otel --extra dev -c requirements.lock \
 		pyproject.toml -o requirements-dev.lock
 
 BENCH_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/slipway-bench

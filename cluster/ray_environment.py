@@ -14,6 +14,7 @@ from pathlib import Path
 
 from cluster.secrets import HandedSecrets, without_secrets
 from cluster.settings import Settings
+from cluster.tracing import tracing_environment
 
 #: Loaders that read a file store are pinned to the node that has it by this Ray resource.
 STORE_RESOURCE = "slipway_store"
@@ -80,6 +81,7 @@ def serve_tuning(settings: Settings) -> dict[str, str]:
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "5",
         "RAY_SERVE_METRICS_EXPORT_INTERVAL_MS": "1000",
         "RAY_SERVE_LOG_TO_STDERR": "0",
+        **tracing_environment(settings),
         # A replica works in one thread; native libraries would start one a core in each.
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",

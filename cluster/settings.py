@@ -187,6 +187,10 @@ class Settings(BaseSettings):
     """Error tracking; none switches it off."""
     sentry_environment: str = ""
     """Overrides ENVIRONMENT in events."""
+    otel_exporter_otlp_endpoint: str = ""
+    """OTLP collector (HTTP) that spans go to; none switches tracing off. Needs `slipway[otel]`."""
+    trace_sample_ratio: float = Field(0.01, ge=0, le=1)
+    """Share of requests that are traced; a caller's own `traceparent` decides for theirs."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """Least level that is written."""
     log_file: Path = Path("logs/slipway.log")

@@ -6,6 +6,7 @@ from cluster.artifacts import verify
 from cluster.contracts import Batch, Method, PredictReply, Signature, VersionRef
 from cluster.errors import ModelUnavailable, PlatformError, PredictionFailed, UploadRefused
 from cluster.settings import Settings
+from cluster.tracing import span
 from deployments.engines.loaded import LoadedModel
 from deployments.intake.operator_names import limits_of, read_extra_names
 from deployments.intake.reader import read_model
@@ -39,7 +40,8 @@ class ServedModel:
         """
         started_s = time.perf_counter()
         try:
-            values, engine = self._model.run(method, batch)
+            with span("model", method=method, rows=batch.rows):
+                values, engine = self._model.run(method, batch)
         except PlatformError:
             raise
         except Exception as error:
@@ -66,12 +68,13 @@ def build_served_model(
     """
     verify(content, version.sha256, version.size_bytes)
     try:
-        estimator = read_model(
-            content,
-            version.format,
-            limits=limits_of(settings),
-            extra_names=read_extra_names(settings),
-        )
+        with span("load model", model=version.model_id, version=version.version):
+            estimator = read_model(
+                content,
+                version.format,
+                limits=limits_of(settings),
+                extra_names=read_extra_names(settings),
+            )
         return ServedModel(LoadedModel.build(estimator, signature, version.engines))
     except UploadRefused as error:
         raise ModelUnavailable(

@@ -25,6 +25,7 @@ from cluster.errors import (
     PredictionFailed,
 )
 from cluster.metrics import BATCH_ROWS
+from cluster.tracing import batch_span
 from serve_app.batch_predictor import BatchPredictor
 from serve_app.lanes import CoalescerLimits, Lane, LaneKey, Pending, deliver, layout_of
 from serve_app.row_costs import RowCosts
@@ -226,7 +227,9 @@ class Coalescer:
             timeout_s=timeout_s,
             request_ids=tuple([pending.request_id for pending in waiting]),
         )
-        reply = await self._predictor.predict(call)
+        traces = [pending.trace for pending in waiting]
+        with batch_span(traces, lane.version, rows=batch.rows):
+            reply = await self._predictor.predict(call)
         lane.note(requests=len(waiting), seconds=self._clock() - started)
         self.costs.note(lane.version, lane.method, rows=batch.rows, seconds=reply.cost_s)
         if len(reply.values) != batch.rows:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from cluster.contracts import METHODS, Batch, Method, VersionRef
 from cluster.errors import Fault, InvalidInput, ModelQuarantined, PlatformError, TooLarge
 from cluster.request_context import request_facts_var, request_id_var
+from cluster.tracing import annotate
 from serve_app.coalescing import Coalescer
 from serve_app.inference_ports import Observer, Outcome, Resolver, ResultCache, ShortPath
 from serve_app.registry.resolution import ResolvedVersion
@@ -176,6 +177,7 @@ def _note_version(version: VersionRef) -> None:
     """Let the access log and error events know which version answers."""
     if (facts := request_facts_var.get()) is not None:
         facts.model_id, facts.version = version.model_id, version.version
+    annotate(model=version.model_id, version=version.version)
 
 
 def _ready_method(resolved: ResolvedVersion, method: str | None) -> Method:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from cluster.contracts import Batch, Method, PredictReply, Signature, VersionRef
 from cluster.errors import DeadlineExceeded
+from cluster.tracing import current_trace
 
 #: Version key, method and column dtypes.
 LaneKey = tuple[str, str, tuple[int, ...] | None]
@@ -45,6 +46,7 @@ class Pending:
         "is_queued",
         "request_id",
         "size_bytes",
+        "trace",
     )
 
     expiry: asyncio.TimerHandle
@@ -65,6 +67,7 @@ class Pending:
         self.request_id = request_id
         self.future = future
         self.is_queued = True
+        self.trace = current_trace()
 
     def resolve(self, reply: PredictReply) -> None:
         """Give the caller its reply, if it still waits."""

@@ -1,5 +1,6 @@
 """Stand-ins for Sentry and for an OpenTelemetry collector: they keep what is sent to them."""
 
+import base64
 import gzip
 import json
 import threading
@@ -10,6 +11,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import brotli
+from google.protobuf.json_format import (  # type: ignore[import-untyped]  # ships no types
+    MessageToDict,
+)
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 INFLATE: dict[str, Callable[[bytes], bytes]] = {
     "identity": bytes,
@@ -48,12 +53,36 @@ class Collector:
                 found += [json.loads(item) for head, item in pairs if b'"event"' in head]
         return found
 
+    def spans(self) -> list[dict[str, Any]]:
+        """OpenTelemetry's spans so far, as OTLP's JSON names their members; ids in hexadecimal."""
+        found = []
+        for path, body in list(self.received):
+            if path == "/v1/traces":
+                document = MessageToDict(ExportTraceServiceRequest.FromString(body))
+                found += [
+                    {**span, "resource": resource["resource"]}
+                    for resource in document["resourceSpans"]
+                    for scope in resource["scopeSpans"]
+                    for span in scope["spans"]
+                ]
+        return [_with_plain_ids(span) for span in found]
+
     def wait_for_events(self, count: int, timeout_s: float = 30) -> list[dict[str, Any]]:
         """The events once there are ``count``."""
         with self.arrived:
             is_there = self.arrived.wait_for(lambda: len(self.events()) >= count, timeout_s)
         assert is_there, f"{len(self.events())} events came, not {count}"
         return self.events()
+
+
+def _with_plain_ids(span: dict[str, Any]) -> dict[str, Any]:
+    ids: dict[str, Any] = {
+        name: base64.b64decode(span[name]).hex()
+        for name in ("traceId", "spanId", "parentSpanId")
+        if name in span
+    }
+    links = [_with_plain_ids(link) for link in span.get("links", [])]
+    return {**span, **ids, **({"links": links} if links else {})}
 
 
 @contextmanager
