@@ -9,10 +9,11 @@ import asyncio
 import hashlib
 import shutil
 import tempfile
+import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Self
 
@@ -55,6 +56,8 @@ class Upload:
     examples: Examples | None
     #: Digest over file and fields: equal for a repeated request, whatever its boundary.
     request_sha256: bytes
+    #: When its first byte was waited for, by ``time.monotonic``.
+    began_s: float = field(default_factory=time.monotonic)
 
     async def content(self) -> bytes:
         """The file's bytes."""
@@ -122,6 +125,7 @@ class Uploads:
         content_type: str,
         content_length: int | None = None,
         parts: tuple[str, ...],
+        admit: Callable[[], None] = lambda: None,
     ) -> AsyncIterator[Upload]:
         """
         Read a multipart body; the file lives as long as the block.
@@ -131,8 +135,10 @@ class Uploads:
             content_type: The request's header, with the boundary.
             content_length: What the client announced; only ever a reason to refuse early.
             parts: The parts this route takes beside ``file``.
+            admit: Raises where the file need not be taken in at all.
 
         Raises:
+            PlatformError: What ``admit`` raises.
             UnsupportedMediaType, MalformedMultipart, InvalidInput: The form is not right.
             TooLarge: A bound was passed; nothing further was kept.
             StorageFull: Less than twice the largest file is free on the disk.
@@ -142,8 +148,10 @@ class Uploads:
             file_bytes_max=self._file_bytes_max,
             field_bytes_max={part: FIELD_BYTES_MAX[part] for part in parts},
         )
+        began_s = time.monotonic()
         with self._open_spool() as file:
             try:
+                admit()
                 reader = FormReader(content_type, bounds)
                 if content_length is not None and content_length > bounds.body_bytes_max:
                     raise file_too_large(self._file_bytes_max)
@@ -161,6 +169,7 @@ class Uploads:
                 promote=form.promote,
                 examples=form.examples,
                 request_sha256=hashlib.sha256(digest.digest() + form.sha256).digest(),
+                began_s=began_s,
             )
 
     def _open_spool(self) -> BinaryIO:

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 from fastapi import Request
@@ -55,6 +56,7 @@ async def receive(
             content_type=request.headers.get("content-type", ""),
             content_length=int(length) if length.isascii() and length.isdigit() else None,
             parts=parts,
+            admit=partial(services.vetting.require_room, principal),
         ) as upload:
             yield upload
 
