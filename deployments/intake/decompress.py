@@ -5,10 +5,11 @@ The bounds hold on what comes out; sizes that a header declares are never believ
 """
 
 import bz2
-import importlib
 import lzma
 import zlib
 from typing import Protocol
+
+from lz4.frame import LZ4FrameDecompressor
 
 from deployments.intake.formats import compression
 from deployments.intake.limits import MIB, Limits
@@ -19,7 +20,7 @@ _INPUT_BYTES = 256 * 1024
 
 
 class _Stream(Protocol):
-    """What bz2, lzma and our zlib adapter have in common."""
+    """What bz2, lzma, lz4 and our zlib adapter have in common."""
 
     @property
     def eof(self) -> bool: ...
@@ -58,8 +59,8 @@ def inflate(content: bytes, limits: Limits) -> bytes:
 
     Raises:
         UploadRefused: gate1; reason "ratio" (too large or too dense), "memlimit" (lzma asks for
-            too much memory), "nested" (compressed twice), "trailing" (bytes after the stream),
-            "damaged", or "lz4" where the library for it is absent.
+            too much memory), "nested" (compressed twice), "trailing" (bytes after the stream)
+            or "damaged".
     """
     method = compression(content)
     if method is None:
@@ -86,26 +87,8 @@ def _stream(method: str, limits: Limits) -> _Stream:
         return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=memory)
     if method == "lzma":
         return lzma.LZMADecompressor(lzma.FORMAT_ALONE, memlimit=memory)
-    return _lz4()
-
-
-def _lz4() -> _Stream:
-    """The decompressor of the optional library, in joblib's frame format."""
-    try:
-        frame = importlib.import_module("lz4.frame")
-    except ImportError:
-        raise _no_lz4() from None
-    stream: _Stream = frame.LZ4FrameDecompressor()
+    stream: _Stream = LZ4FrameDecompressor()
     return stream
-
-
-def _no_lz4() -> Exception:
-    return refusal(
-        "gate1: the file is compressed with lz4, which this server does not read: save it with "
-        "joblib.dump(model, path, compress=('zlib', 3))",
-        gate="gate1",
-        reason="lz4",
-    )
 
 
 def _read_all(stream: _Stream, content: bytes, limits: Limits) -> bytes:

@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Callable
 
 import joblib
+import lz4.frame
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
@@ -276,10 +277,6 @@ def test_68_integers_made_to_collide_are_refused_as_keys() -> None:
 ZEROS = 48 << 20
 
 
-def _lz4_like() -> bytes:
-    return b"\x04\x22\x4d\x18" + b"\x00" * 64
-
-
 def _dictionary_bomb() -> bytes:
     # Properties byte, 4 GiB - 1 dictionary, unknown size: the memory limit must stop it.
     return b"\x5d" + struct.pack("<I", 0xFFFFFF00) + b"\xff" * 8 + b"\x00" * 64
@@ -293,12 +290,15 @@ def _dictionary_bomb() -> bytes:
         ("69 bz2", lambda: bz2.compress(bytes(ZEROS)), "ratio"),
         ("69 xz", lambda: lzma.compress(bytes(ZEROS)), "ratio"),
         ("69 lzma", lambda: lzma.compress(bytes(ZEROS), lzma.FORMAT_ALONE), "ratio"),
-        ("69 lz4", _lz4_like, "lz4"),
+        ("69 lz4", lambda: lz4.frame.compress(bytes(ZEROS)), "ratio"),
         ("70", lambda: gzip.compress(gzip.compress(b"\x80\x04N.")), "nested"),
         ("70 zip", lambda: gzip.compress(_pickle_zip()[:0] + b"PK\x03\x04"), "nested"),
         ("71", lambda: gzip.compress(b"\x80\x04N.") * 2, "trailing"),
+        ("71 lz4", lambda: lz4.frame.compress(b"\x80\x04N.") * 2, "trailing"),
         ("72", _dictionary_bomb, "memlimit"),
         ("cut", lambda: gzip.compress(bytes(10_000))[:-4], "damaged"),
+        ("cut lz4", lambda: lz4.frame.compress(bytes(10_000))[:-4], "damaged"),
+        ("header lz4", lambda: b"\x04\x22\x4d\x18" + b"\x00" * 64, "damaged"),
         ("crc", lambda: gzip.compress(b"\x80\x04N.")[:-8] + b"\x00" * 8, "damaged"),
     ],
 )
@@ -308,8 +308,13 @@ def test_69_to_72_compression_bombs_are_refused(
     assert reason_of(build()) == reason
 
 
-@pytest.mark.parametrize("compress", [0, 1, 3, 9, ("gzip", 3), ("bz2", 3), ("xz", 3), ("lzma", 3)])
-def test_every_compressor_of_joblib_is_read(compress: int | tuple[str, int]) -> None:
+@pytest.mark.parametrize(
+    "compress",
+    [0, 1, 3, 9, ("gzip", 3), ("bz2", 3), ("xz", 3), ("lzma", 3), "lz4", ("lz4", 9)],
+)
+def test_every_compressor_of_joblib_is_read(
+    compress: int | str | tuple[str, int],
+) -> None:
     x = np.random.default_rng(0).normal(size=(30, 3))
     model = LogisticRegression().fit(x, x[:, 0] > 0)
     buffer = io.BytesIO()
