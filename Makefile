@@ -9,7 +9,7 @@ ENV_FILE ?= .env.development
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-quiet fuzz lint lock bench bench-peers chaos clean fuzz-api
+.PHONY: help run test test-quiet fuzz lint lock bench bench-peers bench-security chaos clean fuzz-api
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ bench: $(VENV)/dev.stamp ## Measure a platform of its own (needs wrk) into docs/
 bench-peers: $(VENV)/dev.stamp ## Measure other model servers, in environments of their own
 	$(BIN)/python -m tests.benchmarks.peers
 	$(PLOT)
+
+bench-security: $(VENV)/dev.stamp ## Measure what identity, limits, headers and validation cost a prediction
+	$(BIN)/python -m tests.benchmarks.security
 
 chaos: $(VENV)/dev.stamp ## Break a platform of its own by dice and check every answer (CHAOS="--seed 7 --seconds 600")
 	$(BIN)/python -m tests.chaos $(CHAOS)
