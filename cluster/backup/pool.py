@@ -86,15 +86,20 @@ class Pool:
 
     def read(self, sha256: str, size_bytes: int) -> bytes:
         """A file's verified content; raises BackupCorrupt."""
+        content = self.content(sha256, size_bytes)
+        try:
+            return verify(content, sha256, size_bytes)
+        except ArtifactCorrupt as error:
+            path = self.path(sha256)
+            raise BackupCorrupt(f"{path} does not have its digest any more") from error
+
+    def content(self, sha256: str, size_bytes: int) -> bytes:
+        """A file's content, for whoever verifies it; raises BackupCorrupt as decryption does."""
         path = self.path(sha256)
         chunks = self.destination.read(path)
         if self.key is not None:
             chunks = self.key.decrypt(chunks, path)
-        content = _bounded(chunks, size_bytes)
-        try:
-            return verify(content, sha256, size_bytes)
-        except ArtifactCorrupt as error:
-            raise BackupCorrupt(f"{path} does not have its digest any more") from error
+        return _bounded(chunks, size_bytes)
 
     def _put(self, sha256: str, content: bytes) -> None:
         chunks = pieces(content)

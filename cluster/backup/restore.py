@@ -20,7 +20,7 @@ from cluster.backup.pool import Pool, notes_of
 from cluster.backup.postgres_client import DatabaseAddress, find_client
 from cluster.backup.postgres_dump import restore
 from cluster.backup.registry import RestoreTarget, Settled
-from cluster.backup.streams import Watch
+from cluster.backup.streams import Watch, side_by_side
 from cluster.backup.verify import Verifier, read_file
 
 #: Damages that are told; the rest is counted.
@@ -121,9 +121,14 @@ def _restore_files(
     pool = Pool(destination=job.destination, key=key)
     total = sum(manifest.artifacts.values())
     done = 0
-    for sha256, size_bytes in manifest.artifacts.items():
+
+    def put(artifact: tuple[str, int]) -> None:
+        sha256, size_bytes = artifact
         watch.at(f"file {sha256[:8]}")
-        job.store.put(pool.read(sha256, size_bytes), sha256)
+        # The store hashes what it is given: the pool need not.
+        job.store.put(pool.content(sha256, size_bytes), sha256)
+
+    for (_, size_bytes), _ in side_by_side(put, manifest.artifacts.items()):
         done += size_bytes
         watch.progress("restoring model files", done, total)
     watch.at("notes")
@@ -166,8 +171,15 @@ def _compare_rows(expected: Mapping[str, int], found: Mapping[str, int]) -> None
 
 def _check_files(store: ArtifactStore, manifest: Manifest, watch: Watch) -> None:
     watch.at("check files")
-    for sha256, size_bytes in manifest.artifacts.items():
-        store.get(sha256, size_bytes)
+    total = sum(manifest.artifacts.values())
+    done = 0
+
+    def check(artifact: tuple[str, int]) -> None:
+        store.get(*artifact)
+
+    for (_, size_bytes), _ in side_by_side(check, manifest.artifacts.items()):
+        done += size_bytes
+        watch.progress("reading them once more", done, total)
 
 
 def _configuration(job: RestoreJob, manifest: Manifest, key: BackupKey | None) -> dict[str, str]:

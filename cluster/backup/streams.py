@@ -2,9 +2,28 @@
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 PIECE_BYTES = 1024 * 1024
+#: Files that are worked on at a time, each whole in memory: one is hashed while another is written.
+FILES_AT_A_TIME = 2
+
+ItemT = TypeVar("ItemT")
+ResultT = TypeVar("ResultT")
+
+
+def side_by_side(
+    work: Callable[[ItemT], ResultT], items: Iterable[ItemT]
+) -> Iterator[tuple[ItemT, ResultT]]:
+    """Each item with what ``work`` gave for it, in order; the first error ends it, by raising."""
+    listed = list(items)
+    with ThreadPoolExecutor(FILES_AT_A_TIME, thread_name_prefix="backup") as threads:
+        try:
+            yield from zip(listed, threads.map(work, listed), strict=True)
+        finally:
+            threads.shutdown(cancel_futures=True)
 
 
 def recut(chunks: Iterable[bytes], size: int = PIECE_BYTES) -> Iterator[bytes]:

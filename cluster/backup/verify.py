@@ -15,7 +15,7 @@ from cluster.backup.manifest import DUMP, NOTES, Manifest
 from cluster.backup.pool import Pool, notes_of
 from cluster.backup.postgres_client import find_reader
 from cluster.backup.postgres_dump import check_listing
-from cluster.backup.streams import Digest, Watch
+from cluster.backup.streams import Digest, Watch, side_by_side
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,8 +91,11 @@ class Verifier:
         pool = Pool(destination=self.destination, key=key)
         total = sum(manifest.artifacts.values())
         done = 0
-        for sha256, size_bytes in manifest.artifacts.items():
-            damage = self._verify_object(pool, sha256, size_bytes)
+
+        def verify(artifact: tuple[str, int]) -> Damage | None:
+            return self._verify_object(pool, *artifact)
+
+        for (_, size_bytes), damage in side_by_side(verify, manifest.artifacts.items()):
             done += size_bytes
             self.watch.progress(f"verifying {manifest.name}", done, total)
             if damage is not None:
