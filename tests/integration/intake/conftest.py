@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.integration.intake.corpus_recorder import DIRECTORY_VARIABLE
-from tests.integration.models_api.test_real_models import Platform, platform
+from tests.integration.models_api.real_platform import Platform, real_platform
 
-__all__ = ["Platform", "platform"]
+__all__ = ["Platform", "real_platform"]
 ROOT = Path(__file__).resolve().parents[3]
 UNIT = ROOT / "tests" / "unit" / "deployments" / "intake"
 

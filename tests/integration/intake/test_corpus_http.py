@@ -19,7 +19,7 @@ from sqlalchemy import select
 
 from serve_app.registry.tables import AuditEvent
 from tests.integration.intake.conftest import Corpus, HostileFile, Platform
-from tests.integration.models_api.test_real_models import as_joblib, as_skops, predict, upload
+from tests.integration.models_api.real_platform import as_joblib, as_skops, predict, upload
 from tests.system.zoo import CASES
 from tests.unit.deployments.intake.hostile import call, named, stream, text, value
 

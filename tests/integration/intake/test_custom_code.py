@@ -23,7 +23,7 @@ from serve_app.app import create_app
 from serve_app.local import LocalLoaders, LocalPredictors
 from serve_app.services import build_services
 from tests.integration.models_api.conftest import signed_in
-from tests.integration.models_api.test_real_models import predict, upload
+from tests.integration.models_api.real_platform import predict, upload
 from tests.unit.deployments.intake.company import Doubler
 
 pytestmark = pytest.mark.anyio

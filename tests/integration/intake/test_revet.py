@@ -15,7 +15,7 @@ from typer.testing import CliRunner, Result
 from serve_app.cli.main import app
 from serve_app.registry.tables import ModelVersion
 from tests.integration.intake.conftest import Platform
-from tests.integration.models_api.test_real_models import upload
+from tests.integration.models_api.real_platform import upload
 
 pytestmark = pytest.mark.anyio
 X = np.random.default_rng(3).normal(size=(30, 3))
