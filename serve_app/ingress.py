@@ -11,7 +11,6 @@ from ray import serve
 from starlette.types import ASGIApp
 
 from cluster.access_log import configure_access_log
-from cluster.backup.status import BackupAge
 from cluster.deploy_args import DeployArgs
 from cluster.errors import ReplicaUnavailable
 from cluster.health import ReplicaHealth
@@ -20,6 +19,7 @@ from cluster.settings import Role
 from deployments.handles import Handle, ServeLoaders, ServePredictors
 from deployments.router import candidates
 from serve_app.app import create_app
+from serve_app.backup_age import BackupAge
 from serve_app.hot_routes import HotRoutes
 from serve_app.services import Services, build_services
 
@@ -33,7 +33,6 @@ class Ingress:
         settings = args.applied_to(begin_replica(Role.INGRESS))
         configure_access_log(settings, "ingress")
         self._health = ReplicaHealth(lanes=1)
-        self._backup_age = BackupAge(settings.slipway_home)
         self._services: Services = build_services(
             settings,
             predictors=ServePredictors(predictor),
@@ -42,6 +41,7 @@ class Ingress:
             coalesce_max_rows=args.coalesce_max_rows,
             predictor_count=candidates,
         )
+        self._backup_age = BackupAge(self._services.database)
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
         """The application; Serve runs its lifespan before the first request and after the last."""
@@ -56,7 +56,7 @@ class Ingress:
                 good, or the event loop stood still.
         """
         self._health.beat()
-        self._backup_age.report()
+        self._backup_age.report_soon()
         faults = self._health.faults()
         if not self._services.follower.is_alive:
             faults.append("the change follower ended")

@@ -5,17 +5,13 @@ How the last backup went, in ``<home>/backup-status.json`` for whoever watches.
 """
 
 import json
-import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from cluster.metrics import BACKUP_AGE_SECONDS
 from cluster.private_files import write_private
 
 FILE = "backup-status.json"
-REPORT_PERIOD_S = 15.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,31 +70,6 @@ def note_success(
 def note_failure(home: Path, *, at: str, sentence: str) -> None:
     """Record an attempt that failed; what is known of the last good one stays."""
     _write(home, replace(read_status(home), last_attempt_at=at, last_error=sentence))
-
-
-class BackupAge:
-    """
-    Reports the age of the last good backup as a metric.
-
-    Args:
-        home: SLIPWAY_HOME, where backups leave their status.
-        clock: Monotonic seconds; for tests.
-    """
-
-    def __init__(self, home: Path, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._home = home
-        self._clock = clock
-        self._due_s = clock()
-
-    def report(self) -> float | None:
-        """Set the metric, four times a minute at most; the age, if it was set."""
-        if self._clock() < self._due_s:
-            return None
-        self._due_s = self._clock() + REPORT_PERIOD_S
-        age_s = read_status(self._home).age_s()
-        if age_s is not None:
-            BACKUP_AGE_SECONDS.record(age_s)
-        return age_s
 
 
 def _write(home: Path, status: BackupStatus) -> None:

@@ -1,6 +1,7 @@
 """Backups and restores of this directory's platform, put together from its settings."""
 
 import json
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from cluster.backup.faults import BackupRefused
 from cluster.backup.restore import RestoreJob, RestoreReport, restore_backup
 from cluster.backup.streams import Watch
 from cluster.error_tracking import configure_error_tracking
+from cluster.errors import PlatformError
 from cluster.logs import configure_logging
 from cluster.private_files import write_private
 from cluster.run_record import exclusive
@@ -21,8 +23,11 @@ from cluster.serve_config import ConfigUnusable, find_config
 from cluster.settings import SECRET_NAMES, Settings
 from serve_app.cli import local
 from serve_app.cli.backup_replay import Replayed, replay_recorded
+from serve_app.registry.backup_events import record_backup
 from serve_app.registry.backup_rows import BackupRows
 from serve_app.registry.restore_rows import RestoreRows
+
+logger = logging.getLogger(__name__)
 
 
 def make_backup(
@@ -49,7 +54,16 @@ def make_backup(
         )
         report = create_backup(job, watch=watch)
         tell_success(settings.slipway_home, report)
+        _note_in_registry(url, report)
         return report
+
+
+def _note_in_registry(url: str, report: BackupReport) -> None:
+    try:
+        record_backup(url, report)
+    except PlatformError as error:
+        # The backup is whole all the same; its age will be told too old rather than too young.
+        logger.warning("the backup was made and could not be noted: %s", error.message)
 
 
 def bring_back(

@@ -1,4 +1,4 @@
-"""The status file and the age of the last good backup."""
+"""The status file, for people and for the health check of the backup process."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 
 from cluster.backup.attempt import loud_failure
 from cluster.backup.faults import BackupFailed
-from cluster.backup.status import REPORT_PERIOD_S, BackupAge, note_success, read_status
+from cluster.backup.status import note_success, read_status
 
 BEGUN = "2026-11-23T02:00:00+00:00"
 
@@ -47,23 +47,9 @@ def test_a_failure_is_an_error_in_the_log(tmp_path: Path, caplog: pytest.LogCapt
 
 def test_a_home_without_backups_has_no_age(tmp_path: Path) -> None:
     assert read_status(tmp_path).age_s() is None
-    assert BackupAge(tmp_path).report() is None
 
 
 def test_a_status_file_that_is_none_is_ignored(tmp_path: Path) -> None:
     (tmp_path / "backup-status.json").write_text("{", encoding="utf-8")
 
     assert read_status(tmp_path).last_good_at is None
-
-
-def test_the_metric_is_set_four_times_a_minute_at_most(tmp_path: Path) -> None:
-    good(tmp_path)
-    now_s = 100.0
-    age = BackupAge(tmp_path, clock=lambda: now_s)
-
-    first, again = age.report(), age.report()
-    now_s += REPORT_PERIOD_S
-
-    assert first is not None
-    assert again is None
-    assert age.report() is not None
