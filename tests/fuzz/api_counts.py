@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any
 
 from schemathesis import Case
@@ -26,6 +27,8 @@ class Counts:
     requests: int = 0
     #: Cases that never reached the application; no check of theirs counts.
     not_http: int = 0
+    #: Cases that were told 504, having asked for an answer within milliseconds of their own.
+    own_deadlines: int = 0
     statuses: Counter[str] = field(default_factory=Counter)
     checks: Counter[str] = field(default_factory=Counter)
     operations: set[str] = field(default_factory=set)
@@ -48,6 +51,9 @@ class Counts:
             answered = recorder.interactions[case_id].response
             if answered is not None and answered.content == NOT_HTTP:
                 self.not_http += 1
+                continue
+            if answered is not None and _has_own_deadline(case, answered.status_code):
+                self.own_deadlines += 1
                 continue
             self.cases += 1
             self.operations.add(case.operation.label)
@@ -72,12 +78,17 @@ class Counts:
             "cases": self.cases,
             "requests": self.requests,
             "not_http": self.not_http,
+            "own_deadlines": self.own_deadlines,
             "statuses": dict(sorted(self.statuses.items())),
             "checks": dict(sorted(self.checks.items())),
             "operations": sorted(self.operations),
             "failures": self.failures,
             "errors": self.errors,
         }
+
+
+def _has_own_deadline(case: Case, status: int) -> bool:
+    return status == HTTPStatus.GATEWAY_TIMEOUT and "X-Timeout-Ms" in (case.headers or {})
 
 
 def is_clean(counts: Mapping[str, Any]) -> bool:
@@ -92,7 +103,8 @@ def total(slices: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     for each in slices:
         by_role[each["role"]] += each["cases"]
     sums: dict[str, Any] = {
-        name: sum(each[name] for each in slices) for name in ("cases", "requests", "not_http")
+        name: sum(each.get(name, 0) for each in slices)
+        for name in ("cases", "requests", "not_http", "own_deadlines")
     }
     for name in _TALLIES:
         tally: Counter[str] = Counter()
