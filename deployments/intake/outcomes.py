@@ -3,6 +3,7 @@
 import logging
 import signal
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Literal
 
 from cluster.contracts import JsonObject, VetReport
@@ -116,8 +117,8 @@ _SENTENCES: dict[str, str] = {
     "memory": "the model needs more than the {mebibytes} MiB that one may take while it is "
     "checked: upload a smaller one, or have the operator raise MAX_MODEL_BYTES",
     "depth": "the file nests objects too deeply: save the fitted estimator alone",
-    "crash": "loading or trying the model crashed its process: fit and save it again with the "
-    "libraries that this server names under /health/detailed",
+    "crash": "loading or trying the model crashed its process: fit and save it again with "
+    f"scikit-learn {version('scikit-learn')} and numpy {version('numpy')}",
     "error": "the file could not be read as a model: fit and save it again with scikit-learn, "
     "best with skops.io.dump",
     "verdict": "checking the file gave no usable answer: fit and save the model again",
