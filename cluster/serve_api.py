@@ -31,10 +31,14 @@ class ApplicationStatus:
     #: Deployment to what Serve says of it, where it says something.
     notes: dict[str, str]
 
-    def describe(self) -> str:
-        """The status with what Serve says of the application and of each deployment."""
+    def reasons(self) -> str:
+        """What Serve says of the application, then of each deployment: why a replica died."""
         notes = [self.message, *(f"{name}: {note}" for name, note in self.notes.items())]
-        return " ".join([self.status, *filter(None, notes)])
+        return " ".join(filter(None, notes))
+
+    def describe(self) -> str:
+        """The status and its reasons."""
+        return f"{self.status} {self.reasons()}".strip()
 
 
 class ServeApi:
@@ -120,7 +124,7 @@ class ServeApi:
                 if found.status == "RUNNING":
                     return
                 if found.status == "DEPLOY_FAILED":
-                    raise DeployFailed(f"{name} cannot be deployed: {found.message}")
+                    raise DeployFailed(f"{name} cannot be deployed: {found.reasons()}")
                 status = found.describe()
             time.sleep(POLL_INTERVAL_S)
         raise DeployFailed(f"{name} does not run after {timeout_s:.0f} s: {status}")
