@@ -55,17 +55,38 @@ def stop(as_json: AsJson = False) -> None:
     emit({"stopped": True}, ["stopped"], as_json=as_json)
 
 
-def migrate(as_json: AsJson = False) -> None:
+def migrate(
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the steps and their SQL, and apply none.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """Bring the registry's schema to this release's."""
     settings = operator_settings()
     databases = Databases(settings, only=("DATABASE_URL",))
     was_missing = databases.missing
     try:
-        steps = _upgrade(with_urls(settings, databases.start()))
+        url = _database_url(with_urls(settings, databases.start()))
+        steps = migrations.pending(url)
+        if dry_run:
+            sql = migrations.plan_sql(url)
+            lines = [f"-- would migrate to {step}" for step in steps] + sql.splitlines()
+            emit(
+                {"pending": steps, "sql": sql}, lines or ["the schema is current"], as_json=as_json
+            )
+            return
+        for step in steps:
+            say(f"slipway: migrating to {step}")
+        applied = migrations.upgrade(url)
     finally:
         if was_missing:
             databases.stop()
-    emit({"migrated": steps}, steps or ["the schema is current"], as_json=as_json)
+    emit({"migrated": applied}, applied or ["the schema is current"], as_json=as_json)
+
+
+def _database_url(settings: Settings) -> str:
+    assert settings.database_url is not None  # given, or that of the server just started
+    return settings.database_url.get_secret_value()
 
 
 def env(

@@ -4,6 +4,7 @@ Bring the registry's schema to this release's: from the command line only, never
 An advisory lock makes two commands that run at once take turns.
 """
 
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from sqlalchemy import Connection, create_engine, exc, text
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import NullPool
 
+from cluster.errors import InsecureSettings
 from serve_app.registry.refusals import SCHEMA_SENTENCE, translate
 
 #: Key of the advisory lock; any constant that is ours.
@@ -48,6 +50,7 @@ def upgrade(url: str) -> list[str]:
 
     Raises:
         RegistryUnavailable: If the server cannot be reached.
+        InsecureSettings: The schema is newer than this release.
     """
     with _locked(url) as connection:
         missing = _missing(connection)
@@ -59,12 +62,32 @@ def upgrade(url: str) -> list[str]:
         return missing
 
 
+def plan_sql(url: str) -> str:
+    """
+    The statements that ``upgrade`` would run; empty if the schema is current.
+
+    Raises:
+        RegistryUnavailable: If the server cannot be reached.
+        InsecureSettings: The schema is newer than this release.
+    """
+    with _connected(url) as connection:
+        if not _missing(connection):
+            return ""
+        current = MigrationContext.configure(connection).get_current_revision()
+    written = io.StringIO()
+    config = _config()
+    config.output_buffer = written
+    command.upgrade(config, f"{current or 'base'}:head", sql=True)
+    return written.getvalue()
+
+
 def pending(url: str) -> list[str]:
     """
     Revisions that ``upgrade`` would apply, oldest first, each as ``<id> <title>``.
 
     Raises:
         RegistryUnavailable: If the server cannot be reached.
+        InsecureSettings: The schema is newer than this release.
     """
     with _connected(url) as connection:
         return _missing(connection)
@@ -93,6 +116,11 @@ def revisions() -> frozenset[str]:
 def _missing(connection: Connection) -> list[str]:
     scripts = ScriptDirectory.from_config(_config())
     current = MigrationContext.configure(connection).get_current_revision()
+    if current is not None and current not in revisions():
+        raise InsecureSettings(
+            f"the database is at revision {current}, which this release does not know: "
+            "run a release at least as new as the one that migrated it"
+        )
     steps = scripts.iterate_revisions("head", current or "base")
     return [f"{step.revision} {step.doc}" for step in reversed(list(steps))]
 
