@@ -9,6 +9,7 @@ import logging
 import os
 import sys
 import time
+import traceback
 from collections.abc import Sequence
 from contextlib import nullcontext
 from io import TextIOWrapper
@@ -43,7 +44,8 @@ class JsonFormatter(logging.Formatter):
             line["request_id"] = request_id
         line.update({k: v for k, v in record.__dict__.items() if k not in _STANDARD})
         if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
+            # Not ``formatException``, which prints: Ray replaces ``print`` in its workers.
+            line["exception"] = "".join(traceback.format_exception(*record.exc_info))
         return json.dumps(line, default=str, ensure_ascii=False)
 
 
