@@ -13,6 +13,7 @@ from typing import Any
 from cluster.contracts import JsonObject
 
 _LENGTH = struct.Struct("<Q")
+_READ_BYTES = 1 << 30
 #: The verdict holds a signature and the canary's answers, and after that compiled arrays as they
 #: are; more than this is no verdict.
 MAX_VERDICT_BYTES = 24 * 1024 * 1024
@@ -105,7 +106,8 @@ def _read_exactly(descriptor: int, count: int) -> bytes:
     parts: list[bytes] = []
     left = count
     while left:
-        part = os.read(descriptor, min(left, 1 << 20))
+        # A file in memory gives all of it at once, so that nothing has to be put together.
+        part = os.read(descriptor, min(left, _READ_BYTES))
         if not part:
             break
         parts.append(part)
