@@ -4,6 +4,8 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +17,7 @@ from cluster.databases import Databases, ServicesMarker
 from cluster.embedded import EmbeddedPostgres, EmbeddedValkey
 from cluster.errors import PlatformError
 from cluster.launch import Platform
+from cluster.log_follower import LogFollower
 from cluster.ray_head import end_remains, temporary_directory
 from cluster.run_record import clear_record, exclusive, find_record
 from cluster.secrets import hand_over
@@ -57,7 +60,8 @@ def up(config: Config = None, as_json: AsJson = False) -> None:
             platform.start()
             made = first_start(platform.settings, platform.url)
             _announce(platform, made, as_json=as_json)
-            Supervisor(platform).run(stop.event)
+            with _shown_logs(platform.settings):
+                Supervisor(platform).run(stop.event)
         except StopRequested:
             pass
         finally:
@@ -128,6 +132,20 @@ def deploy(
         lines,
         as_json=as_json,
     )
+
+
+@contextmanager
+def _shown_logs(settings: Settings) -> Iterator[None]:
+    """Let a developer who watches read what every process logs."""
+    if settings.is_hardened or not sys.stderr.isatty():
+        yield
+        return
+    follower = LogFollower(settings, say)
+    follower.start()
+    try:
+        yield
+    finally:
+        follower.stop()
 
 
 def _migrate(settings: Settings) -> None:
