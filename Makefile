@@ -9,7 +9,7 @@ ENV_FILE ?= .env.development
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-quiet fuzz lint lock bench bench-peers bench-security chaos clean fuzz-api
+.PHONY: help run test test-quiet fuzz lint lock bench bench-peers bench-security bench-hostile chaos clean fuzz-api
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,9 @@ bench-peers: $(VENV)/dev.stamp ## Measure other model servers, in environments o
 
 bench-security: $(VENV)/dev.stamp ## Measure what identity, limits, headers and validation cost a prediction
 	$(BIN)/python -m tests.benchmarks.security
+
+bench-hostile: $(VENV)/dev.stamp ## Measure honest predictions beside slow, endless, lying and smuggling clients (needs nginx)
+	$(BIN)/python -m tests.benchmarks.hostile
 
 chaos: $(VENV)/dev.stamp ## Break a platform of its own by dice and check every answer (CHAOS="--seed 7 --seconds 600")
 	$(BIN)/python -m tests.chaos $(CHAOS)

@@ -1,0 +1,56 @@
+"""
+Honest predictions beside hostile clients: ``make bench-hostile``.
+
+A platform of its own behind a real edge is asked at a fixed rate, timed from when each request was
+due, alone before and after, and beside each kind of attack in turn.  All of it shares the machine:
+read the ratios.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from tests.benchmarks.run import machine_facts
+from tests.system.hostile import ATTACKS
+from tests.system.hostile_stage import Stage, attacked, opened
+
+MIB = 1024 * 1024
+ALONE = "nobody"
+
+
+def measured(stage: Stage, names: list[str], *, seconds: float, rate_per_s: float) -> list[Any]:
+    """One row an attack, between two of nobody."""
+    rows = []
+    for name in (ALONE, *names, ALONE):
+        chosen = [] if name == ALONE else [name]
+        honest, endings, grown = attacked(stage, chosen, seconds=seconds, rate_per_s=rate_per_s)
+        row = {"attack": name, **honest.summary(), "grown_mib": round(grown / MIB, 1)}
+        rows.append(row | endings.get(name, {}))
+        print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
+    alone_ms = max(row["p99_ms"] for row in rows if row["attack"] == ALONE)
+    return [row | {"p99_ratio": round(row["p99_ms"] / alone_ms, 2)} for row in rows]
+
+
+def main() -> None:
+    """Measure, write and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=20, help="of each attack")
+    parser.add_argument("--rate", type=float, default=50, help="honest requests a second")
+    parser.add_argument("--attacks", default=",".join(ATTACKS))
+    parser.add_argument("--out", type=Path, default=Path("docs/benchmarks/hostile.json"))
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="hostile-") as directory, opened(Path(directory)) as at:
+        rows = measured(
+            at, options.attacks.split(","), seconds=options.seconds, rate_per_s=options.rate
+        )
+    found = {"machine": machine_facts(), "seconds": options.seconds, "rate_per_s": options.rate}
+    options.out.write_text(json.dumps(found | {"runs": rows}, indent=1) + "\n", encoding="utf-8")
+    for row in rows:
+        print(row["attack"], row["p99_ms"], row["p99_ratio"], row["statuses"], row["grown_mib"])
+
+
+if __name__ == "__main__":
+    main()
