@@ -28,6 +28,7 @@ NOT_SERVABLE = frozenset({"no_method", "input_kind", "root", "unfitted"})
 #: Classes that have a method, but for something else than rows of a table; a selector that was
 #: never fitted; a search that kept no best estimator.
 OTHERS = (
+    "DictVectorizer",
     "FeatureHasher",
     "GridSearchCV[scorers]",
     "LabelBinarizer",
@@ -36,6 +37,8 @@ OTHERS = (
     "PatchExtractor",
     "make_column_selector",
 )
+#: By itself it answers a row with a million columns, and the canary's rows outgrow the sandbox.
+TOO_WIDE = "HashingVectorizer[tested"
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +60,13 @@ def is_servable(specimen: Specimen) -> bool:
     return has_method and not specimen.name.startswith(OTHERS)
 
 
+def is_expected(specimen: Specimen, reason: str) -> bool:
+    """Whether the specimen is to be refused for this reason."""
+    if specimen.name.startswith(TOO_WIDE):
+        return reason == "memory"
+    return reason in NOT_SERVABLE and not is_servable(specimen)
+
+
 @pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.__name__)
 async def test_honest_models_pass_every_gate_and_are_released(
     loader: Loader, source: Callable[[], Iterator[Specimen]]
@@ -70,8 +80,8 @@ async def test_honest_models_pass_every_gate_and_are_released(
             try:
                 await loader.vet(content, request_for(content))
             except UploadRefused as error:
-                is_right = error.context["reason"] in NOT_SERVABLE and not is_servable(specimen)
-                faults.extend([] if is_right else [f"{specimen.name}: {error.message}"])
+                if not is_expected(specimen, str(error.context["reason"])):
+                    faults.append(f"{specimen.name}: {error.message}")
                 return
         request = request_for(content)
         if not is_servable(specimen) or await loader.fetch(request.sha256, len(content)) != content:
