@@ -4,17 +4,22 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import yaml
 
 from tests.system.client import ApiUser, as_bytes
 from tests.system.platform import REPOSITORY, Platform, wait_until
 from tests.system.zoo import iris
 
+#: The environment that the README gives, and one that leaves Serve as it is: its own proxy.
+WHOLE = 'eval "$(slipway env)"'
+WITHOUT_SERVE = 'eval "$(slipway env | grep -v RAY_SERVE_)"'
 
-def shell(platform: Platform, command: str) -> "subprocess.CompletedProcess[str]":
+
+def shell(platform: Platform, environment: str, command: str) -> "subprocess.CompletedProcess[str]":
     bin_directory = str(Path(sys.executable).parent)
     return subprocess.run(
-        ["bash", "-c", f'set -e; eval "$(slipway env)"; {command}'],
+        ["bash", "-c", f"set -e; {environment}; {command}"],
         cwd=REPOSITORY,
         env=platform.environment | {"PATH": f"{bin_directory}:{platform.environment['PATH']}"},
         capture_output=True,
@@ -24,7 +29,8 @@ def shell(platform: Platform, command: str) -> "subprocess.CompletedProcess[str]
     )
 
 
-def test_serve_deploy_gives_a_running_application(tmp_path: Path) -> None:
+@pytest.mark.parametrize("environment", [WHOLE, WITHOUT_SERVE], ids=["ours", "serves-own-proxy"])
+def test_serve_deploy_gives_a_running_application(tmp_path: Path, environment: str) -> None:
     platform = Platform.create(tmp_path)
     config = yaml.safe_load((REPOSITORY / "serve_config.yaml").read_text())
     config["http_options"]["port"] = platform.port
@@ -34,7 +40,7 @@ def test_serve_deploy_gives_a_running_application(tmp_path: Path) -> None:
 
     assert platform.run("services", "start").returncode == 0
     start = (
-        'eval "$(slipway env)"; exec ray start --head --block --node-ip-address 127.0.0.1 '
+        f"{environment}; exec ray start --head --block --node-ip-address 127.0.0.1 "
         f"--port {ports['RAY_PORT']} --dashboard-port {ports['DASHBOARD_PORT']}"
     )
     head = subprocess.Popen(
@@ -50,11 +56,13 @@ def test_serve_deploy_gives_a_running_application(tmp_path: Path) -> None:
         address = f"http://127.0.0.1:{ports['DASHBOARD_PORT']}"
 
         def is_deployed() -> bool:
-            return shell(platform, f"serve deploy -a {address} {edited}").returncode == 0
+            return (
+                shell(platform, environment, f"serve deploy -a {address} {edited}").returncode == 0
+            )
 
         wait_until(is_deployed, what="the dashboard")
         wait_until(lambda: platform.is_ready, what="the application")
-        status = yaml.safe_load(shell(platform, f"serve status -a {address}").stdout)
+        status = yaml.safe_load(shell(platform, environment, f"serve status -a {address}").stdout)
         application = status["applications"]["slipway"]
 
         assert application["status"] == "RUNNING"
@@ -63,8 +71,11 @@ def test_serve_deploy_gives_a_running_application(tmp_path: Path) -> None:
         with ApiUser.register(platform.url) as user:
             user.upload("iris", as_bytes(case.model, "skops")).raise_for_status()
             answer = user.predict("iris", case.instances).raise_for_status().json()
+            unknown = user.http.get("/nowhere")
         assert answer["predictions"] == case.model.predict(case.rows).tolist()
-        shell(platform, f"serve shutdown -y -a {address}")
+        assert unknown.json()["code"] == "not_found"
+        assert unknown.headers["X-Content-Type-Options"] == "nosniff"
+        shell(platform, environment, f"serve shutdown -y -a {address}")
     finally:
         head.terminate()
         head.wait(timeout=60)
