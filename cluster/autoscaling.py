@@ -57,5 +57,5 @@ def policy(ctx: Context) -> tuple[int, dict[str, Any]]:
             decision.reason,
         )
         SCALING_CHANGES.record(1, scaled=ctx.deployment_name, cause=decision.cause)
-        SCALING_TARGET.record(decision.replicas, scaled=ctx.deployment_name)
+    SCALING_TARGET.record(decision.replicas, scaled=ctx.deployment_name)
     return decision.replicas, {MEMORY: decision.memory, "reason": decision.reason}
