@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
-from schemathesis import Case
+from schemathesis import Case, Response
 from schemathesis.engine import events
 
 SHOWN_FAILURES = 200
@@ -27,7 +27,8 @@ class Counts:
     requests: int = 0
     #: Cases that never reached the application; no check of theirs counts.
     not_http: int = 0
-    #: Cases that were told 504, having asked for an answer within milliseconds of their own.
+    #: Cases that asked for an answer within milliseconds, and were told 504, or 503 where the
+    #: model was still being loaded then.
     own_deadlines: int = 0
     statuses: Counter[str] = field(default_factory=Counter)
     checks: Counter[str] = field(default_factory=Counter)
@@ -52,7 +53,7 @@ class Counts:
             if answered is not None and answered.content == NOT_HTTP:
                 self.not_http += 1
                 continue
-            if answered is not None and _has_own_deadline(case, answered.status_code):
+            if answered is not None and _has_own_deadline(case, answered):
                 self.own_deadlines += 1
                 continue
             self.cases += 1
@@ -87,8 +88,11 @@ class Counts:
         }
 
 
-def _has_own_deadline(case: Case, status: int) -> bool:
-    return status == HTTPStatus.GATEWAY_TIMEOUT and "X-Timeout-Ms" in (case.headers or {})
+def _has_own_deadline(case: Case, answered: Response) -> bool:
+    if "X-Timeout-Ms" not in (case.headers or {}):
+        return False
+    is_loading = b'"code":"model_loading"' in (answered.content or b"")
+    return answered.status_code == HTTPStatus.GATEWAY_TIMEOUT or is_loading
 
 
 def is_clean(counts: Mapping[str, Any]) -> bool:

@@ -9,6 +9,7 @@ or ``held`` where the edge still waited when the attack was over.
 import argparse
 import asyncio
 import json
+import socket
 import ssl
 import sys
 import time
@@ -78,7 +79,8 @@ async def slow_bodies(attempt: Attempt) -> str:
 async def slow_reads(attempt: Attempt) -> str:
     """Ask for large answers and read none."""
     transport: Any = attempt.writer.transport
-    attempt.writer.write(GET * 50)
+    # More than the kernel keeps for who does not read.
+    attempt.writer.write(GET * 200)
     transport.pause_reading()
     while time.monotonic() < attempt.until:
         await asyncio.sleep(DRIP_S)
@@ -180,11 +182,9 @@ async def _attempt(
     writer = None
     try:
         reader, writer = await asyncio.open_connection(
-            "127.0.0.1",
-            port,
+            sock=await _connected(port, f"127.0.{1 + number // 250}.{1 + number % 250}"),
             ssl=context,
             server_hostname=HOST if context else None,
-            local_addr=(f"127.0.{1 + number // 250}.{1 + number % 250}", 0),
         )
         return await attack(Attempt(reader=reader, writer=writer, until=until))
     except OSError:
@@ -192,6 +192,20 @@ async def _attempt(
     finally:
         if writer is not None:
             writer.transport.abort()
+
+
+async def _connected(port: int, address: str) -> socket.socket:
+    connection = socket.socket()
+    try:
+        # Who reads nothing shall not have much taken off the server's hands by the kernel.
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.bind((address, 0))
+        connection.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(connection, ("127.0.0.1", port))
+    except OSError:
+        connection.close()
+        raise
+    return connection
 
 
 def _ending(received: bytes) -> str:
