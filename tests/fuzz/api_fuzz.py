@@ -193,7 +193,8 @@ def main() -> int:
     roles = tuple(options.roles.split(","))
     for pieces in rounds(roles, phases, seed=options.seed, examples=options.examples):
         run_round(pieces, report)
-        if pieces[0].phases == ("fuzzing",) and report.cases >= options.cases:
+        is_enough = report.cases >= options.cases and not report.pending
+        if pieces[0].phases == ("fuzzing",) and is_enough:
             break
     found = report.write(has_ended=True)
     print(json.dumps(found), flush=True)

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -29,6 +30,8 @@ class Report:
 
     path: Path | None
     slices: list[dict[str, Any]] = field(default_factory=list)
+    #: Of an earlier run, with findings: they run again, however many cases there are.
+    pending: list[dict[str, Any]] = field(default_factory=list)
 
     @classmethod
     def in_directory(cls, directory: Path | None) -> Self:
@@ -39,7 +42,8 @@ class Report:
         for path in sorted(directory.glob("api-*.json"))[-1:]:
             stored = json.loads(path.read_text(encoding="utf-8"))
             if not stored["is_complete"]:
-                return cls(path, [each for each in stored["slices"] if is_clean(each)])
+                clean = [each for each in stored["slices"] if is_clean(each)]
+                return cls(path, clean, [each for each in stored["slices"] if not is_clean(each)])
         return cls(directory / f"api-{datetime.now(UTC).date().isoformat()}.json")
 
     @property
@@ -49,8 +53,7 @@ class Report:
 
     def has(self, piece: Slice) -> bool:
         """Whether this very slice has run."""
-        wanted = asdict(piece) | {"phases": list(piece.phases)}
-        return any(wanted.items() <= each.items() for each in self.slices)
+        return any(_is_of(piece, each) for each in self.slices)
 
     def add(self, piece: Slice, counts: Counts, *, elapsed_s: float) -> None:
         """Note a slice that has run."""
@@ -59,21 +62,27 @@ class Report:
             | {"phases": list(piece.phases), "revision": _revision()}
             | {"elapsed_s": round(elapsed_s), **counts.to_json()}
         )
+        self.pending = [each for each in self.pending if not _is_of(piece, each)]
         self.write(has_ended=False)
 
     def write(self, *, has_ended: bool) -> dict[str, Any]:
         """The report, written where it has a file; one with findings is never complete."""
         found = {
             "at": datetime.now(UTC).isoformat(timespec="seconds"),
-            "is_complete": has_ended and all(map(is_clean, self.slices)),
+            "is_complete": has_ended and all(map(is_clean, [*self.slices, *self.pending])),
             "schemathesis": version("schemathesis"),
             "elapsed_s": sum(each["elapsed_s"] for each in self.slices),
-            **total(self.slices),
-            "slices": self.slices,
+            **total([*self.slices, *self.pending]),
+            "slices": [*self.slices, *self.pending],
         }
         if self.path is not None:
             self.path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
         return found
+
+
+def _is_of(piece: Slice, stored: Mapping[str, Any]) -> bool:
+    wanted = asdict(piece) | {"phases": list(piece.phases)}
+    return wanted.items() <= stored.items()
 
 
 def _revision() -> str:
