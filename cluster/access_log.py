@@ -67,12 +67,14 @@ class LineWriter:
             # Cleared before the lines are taken: one that comes meanwhile sets it again.
             self._has_lines.clear()
             self._write()
+        self._write()  # what came while the lines before were being written
 
     def _write(self) -> None:
         lines = [self._waiting.popleft() for _ in range(len(self._waiting))]
         lost, self._lost = self._lost, 0
         try:
-            self._file.write_lines(lines)
+            if lines:
+                self._file.write_lines(lines)
         except OSError as error:
             lost += len(lines)
             sys.stderr.write(f"access log: {error}\n")
