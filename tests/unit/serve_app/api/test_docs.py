@@ -4,6 +4,7 @@ import re
 from types import SimpleNamespace
 
 import httpx
+import orjson
 import pytest
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
@@ -77,6 +78,16 @@ async def test_the_document_names_credentials_where_they_are_needed() -> None:
     ]
     assert "security" not in document["paths"]["/health"]["get"]
     assert "Error" in document["components"]["schemas"]
+
+
+async def test_the_document_is_written_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with client_of(is_enabled=True) as client:
+        first = await client.get("/openapi.json")
+        monkeypatch.setattr(orjson, "dumps", None)
+        second = await client.get("/openapi.json")
+
+    assert first.content == second.content
+    assert second.headers["content-type"] == "application/json"
 
 
 @pytest.mark.parametrize("path", ["/docs", "/openapi.json"])
