@@ -42,7 +42,9 @@ class JsonFormatter(logging.Formatter):
         }
         if request_id := request_id_var.get():
             line["request_id"] = request_id
-        line.update({k: v for k, v in record.__dict__.items() if k not in _STANDARD})
+        # What begins with an underscore is Ray's: its factory of records adds to every one.
+        own = (item for item in record.__dict__.items() if not item[0].startswith("_"))
+        line.update({name: value for name, value in own if name not in _STANDARD})
         if record.exc_info:
             # Not ``formatException``, which prints: Ray replaces ``print`` in its workers.
             line["exception"] = "".join(traceback.format_exception(*record.exc_info))

@@ -25,6 +25,7 @@ from serve_app.registry.sessions import find_session
 from serve_app.registry.tables import ApiKey, Change, Model, ModelVersion, RefreshFamily, User
 from tests.integration.backup.conftest import VERSIONS
 from tests.integration.backup.platforms import PASSPHRASE, Platform, platform_at
+from tests.s3 import s3_server
 
 UNCHANGED = ("models", "model_versions", "api_keys", "model_aliases")
 
@@ -57,16 +58,11 @@ def test_an_encrypted_backup_restores_and_holds_nothing_in_clear(
 def test_a_backup_in_s3_restores(
     platform: Platform, empty_host: Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    moto = pytest.importorskip("moto.server")
     boto3 = pytest.importorskip("boto3")
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "testing")
     monkeypatch.setenv("AWS_REGION", "us-east-1")
-    server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    try:
-        host, port = server.get_host_and_port()
-        endpoint = f"http://{host}:{port}"
+    with s3_server() as endpoint:
         client = boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1")
         client.create_bucket(Bucket="backups")
         settings = Settings(_env_file=None, slipway_home=tmp_path)
@@ -74,8 +70,6 @@ def test_a_backup_in_s3_restores(
         platform.back_up(bucket, keys=Keys(PASSPHRASE))
 
         restore_backup(empty_host.restoring(bucket, keys=Keys(PASSPHRASE)))
-    finally:
-        server.stop()
 
     assert empty_host.dump_of(*UNCHANGED) == platform.dump_of(*UNCHANGED)
     assert empty_host.unreadable() == []

@@ -15,6 +15,7 @@ from cluster.artifacts import ArtifactStore, note_key, object_key, open_store
 from cluster.artifacts_files import FileArtifacts
 from cluster.errors import ArtifactCorrupt, InsecureSettings, ModelUnavailable, StorageFull
 from cluster.settings import Settings
+from tests.s3 import s3_server
 
 CONTENT = b"a fitted model, or what stands for one\n" * 50
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -24,12 +25,8 @@ Damage = Callable[[str, bytes], None]
 
 @pytest.fixture(scope="module")
 def s3_endpoint() -> Iterator[str]:
-    moto = pytest.importorskip("moto.server")
-    server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    with s3_server() as url:
+        yield url
 
 
 def _settings(tmp_path: Path, **values: Any) -> Settings:

@@ -11,16 +11,13 @@ from cluster.backup.destination import Destination, open_destination, read_whole
 from cluster.backup.destination_files import DirectoryDestination
 from cluster.backup.faults import BackupCorrupt, BackupFailed, BackupRefused
 from cluster.settings import Settings
+from tests.s3 import s3_server
 
 
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[str]:
-    moto = pytest.importorskip("moto.server")
-    server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    with s3_server() as url:
+        yield url
 
 
 @pytest.fixture(params=["directory", "s3"])
