@@ -67,6 +67,9 @@ def ray_environment(
 def serve_tuning(settings: Settings) -> dict[str, str]:
     """What an operator may set otherwise: speeds, periods and bounds of Serve and HAProxy."""
     return {
+        # Ray's own 15 would let any other program on the machine, and even a vetting child or a
+        # client beside it, run before the replicas that answer requests.
+        "RAY_worker_niceness": "0",
         "RAY_SERVE_HAPROXY_NBTHREAD": str(max(1, min(4, (os.cpu_count() or 1) // 4))),
         # With it on, HAProxyManager costs about 90 µs of CPU a request.
         "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
