@@ -13,6 +13,7 @@ from tests.system.hostile_stage import Stage, attacked, opened
 from tests.system.platform import wait_until
 
 pytestmark = [
+    pytest.mark.quiet,
     pytest.mark.nginx,
     pytest.mark.skipif(find_nginx() is None, reason="nginx is missing: apt-get install nginx"),
 ]
