@@ -29,7 +29,13 @@ def shell(platform: Platform, environment: str, command: str) -> "subprocess.Com
     )
 
 
-@pytest.mark.parametrize("environment", [WHOLE, WITHOUT_SERVE], ids=["ours", "serves-own-proxy"])
+@pytest.mark.parametrize(
+    "environment",
+    [
+        pytest.param(WHOLE, id="ours"),
+        pytest.param(WITHOUT_SERVE, id="serves-own-proxy", marks=pytest.mark.quiet),
+    ],
+)
 def test_serve_deploy_gives_a_running_application(tmp_path: Path, environment: str) -> None:
     platform = Platform.create(tmp_path)
     config = yaml.safe_load((REPOSITORY / "serve_config.yaml").read_text())
