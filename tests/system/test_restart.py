@@ -45,7 +45,10 @@ def restarted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
         yield platform
 
 
-@pytest.mark.parametrize("end", [interrupt, kill_launcher, kill_everything, stop])
+@pytest.mark.parametrize(
+    "end",
+    [interrupt, kill_launcher, kill_everything, pytest.param(stop, marks=pytest.mark.quiet)],
+)
 def test_everything_is_still_there_after(
     end: Callable[[Platform], None], restarted: Platform
 ) -> None:
