@@ -3,16 +3,9 @@
 import os
 import re
 
-from cluster.request_context import request_id_var
-
 HEADER = b"x-request-id"
 #: What may go into logs and headers unescaped.
 _ACCEPTABLE = re.compile(rb"[A-Za-z0-9._-]{1,128}")
-
-
-def current_request_id() -> str:
-    """The id of the request that is being handled; empty outside of one."""
-    return request_id_var.get()
 
 
 def new_request_id() -> str:

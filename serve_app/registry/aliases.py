@@ -70,33 +70,6 @@ def set_alias(
     return move_alias(session, row, alias, version)
 
 
-def rollback_alias(
-    session: Session, viewer: Viewer, model: str, alias: str = PRODUCTION
-) -> AliasRecord:
-    """
-    Point an alias back at the version it named before; done twice, it is undone.
-
-    Raises:
-        ModelNotFound: If the model or the alias does not exist for the caller.
-        ModelConflict: If there is no earlier version, or it was deleted or quarantined.
-    """
-    row = get_row_to_change(session, viewer, model)
-    current = _get_alias_row(session, row, alias)
-    if current.previous_version is None:
-        raise ModelConflict(
-            f"alias {alias!r} of model {row.name!r} has named no other version: set it to one",
-            model=str(row.id),
-        )
-    previous = _find_version_row(session, row, current.previous_version)
-    if previous is None or previous.status != "ready":
-        raise ModelConflict(
-            f"version {current.previous_version}, which alias {alias!r} named before, was deleted"
-            " or is quarantined: set the alias to another version",
-            model=str(row.id),
-        )
-    return move_alias(session, row, alias, previous.number)
-
-
 def delete_alias(session: Session, viewer: Viewer, model: str, alias: str) -> AliasRecord:
     """
     Remove an alias; what it named is returned.

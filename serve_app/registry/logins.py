@@ -3,11 +3,11 @@
 import uuid
 from dataclasses import dataclass
 
-from sqlalchemy import func, select, update
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from serve_app.registry.database import record_change
-from serve_app.registry.tables import RefreshFamily, User
+from serve_app.registry.tables import User
 from serve_app.registry.users import Account, account_of, end_user_sessions, get_user_row
 
 
@@ -31,16 +31,6 @@ def find_login(session: Session, email: str) -> Login | None:
     return None if user is None else _login(user)
 
 
-def get_login(session: Session, user_id: str) -> Login:
-    """
-    Account and password hash of a user.
-
-    Raises:
-        NotFound: If there is none.
-    """
-    return _login(get_user_row(session, user_id))
-
-
 def set_password(session: Session, user_id: str, password_hash: str) -> Account:
     """
     The account with another password and no session left.
@@ -60,34 +50,6 @@ def refresh_hash(session: Session, user_id: str, *, old: str, new: str) -> None:
     """Store the same password hashed by today's parameters, unless it was changed meanwhile."""
     statement = update(User).where(User.id == uuid.UUID(user_id), User.password_hash == old)
     session.execute(statement.values(password_hash=new))
-
-
-def end_sessions(session: Session, user_id: str) -> Account:
-    """
-    Log the user out everywhere.
-
-    Raises:
-        NotFound: If there is no such user.
-    """
-    user = get_user_row(session, user_id, for_update=True)
-    end_user_sessions(session, user)
-    record_change(session, "user", user.id)
-    session.flush()
-    return account_of(user)
-
-
-def end_all_sessions(session: Session) -> int:
-    """Log everybody out, as after a restore; returns how many accounts there are."""
-    session.execute(
-        update(RefreshFamily)
-        .where(RefreshFamily.revoked_at.is_(None))
-        .values(revoked_at=func.now())
-    )
-    ended = update(User).values(session_epoch=User.session_epoch + 1).returning(User.id)
-    ids = session.scalars(ended, execution_options={"synchronize_session": False}).all()
-    for user_id in ids:
-        record_change(session, "user", user_id)
-    return len(ids)
 
 
 def _login(user: User) -> Login:

@@ -7,7 +7,6 @@ An advisory lock makes two commands that run at once take turns.
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from alembic import command
@@ -15,33 +14,14 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine, exc, text
-from sqlalchemy.orm import Session
 from sqlalchemy.pool import NullPool
 
 from cluster.errors import InsecureSettings
-from serve_app.registry.refusals import SCHEMA_SENTENCE, translate
+from serve_app.registry.refusals import translate
 
 #: Key of the advisory lock; any constant that is ours.
 MIGRATION_LOCK = 0x736C6970_0002
 _SCRIPTS = Path(__file__).with_name("migrations")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SchemaState:
-    """Which revision a database is at, and which one this release needs."""
-
-    current: str | None
-    head: str
-
-    @property
-    def is_current(self) -> bool:
-        """True where a replica may serve."""
-        return self.current == self.head
-
-    @property
-    def sentence(self) -> str:
-        """What to tell the operator; empty if there is nothing to do."""
-        return "" if self.is_current else SCHEMA_SENTENCE
 
 
 def upgrade(url: str) -> list[str]:
@@ -91,12 +71,6 @@ def pending(url: str) -> list[str]:
     """
     with _connected(url) as connection:
         return _missing(connection)
-
-
-def schema_state(session: Session) -> SchemaState:
-    """Where the schema of this session's database stands; no replica starts on an old one."""
-    current = MigrationContext.configure(session.connection()).get_current_revision()
-    return SchemaState(current=current, head=head_revision())
 
 
 def head_revision() -> str:

@@ -5,7 +5,6 @@ from typing import Protocol
 
 #: A bucket holds one minute's worth.
 WINDOW_S = 60
-WINDOW_US = WINDOW_S * 1_000_000
 
 
 class SharedStateAway(Exception):

@@ -1,4 +1,4 @@
-"""Aliases: moved in one step, compared first where asked, rolled back and forth."""
+"""Aliases: moved in one step, compared first where asked."""
 
 import asyncio
 from collections.abc import Callable
@@ -6,14 +6,13 @@ from collections.abc import Callable
 import pytest
 
 from cluster.errors import InvalidInput, ModelConflict, ModelNotFound, NotPermitted
-from serve_app.registry.aliases import delete_alias, list_aliases, rollback_alias, set_alias
+from serve_app.registry.aliases import delete_alias, list_aliases, set_alias
 from serve_app.registry.database import Database
 from serve_app.registry.models import get_model, update_model
 from serve_app.registry.quotas import Quota
 from serve_app.registry.records import AliasRecord, NewVersion
 from serve_app.registry.versions import (
     add_version,
-    delete_version,
     get_version,
     quarantine_version,
 )
@@ -74,36 +73,6 @@ async def test_aliases_are_listed_by_name(database: Database, owner: Principal) 
     assert [(one.alias, one.version) for one in listed] == [("canary", 3), ("production", 1)]
 
 
-async def test_a_rollback_goes_back_and_done_twice_forth(
-    database: Database, owner: Principal
-) -> None:
-    await _set(database, owner, 3)
-
-    versions = [
-        (await database.write(lambda s: rollback_alias(s, owner, "iris"))).value.version
-        for _ in range(3)
-    ]
-
-    assert versions == [1, 3, 1]
-
-
-async def test_a_rollback_without_a_past_is_a_conflict(
-    database: Database, owner: Principal
-) -> None:
-    with pytest.raises(ModelConflict, match="no other version"):
-        await database.write(lambda s: rollback_alias(s, owner, "iris"))
-
-
-async def test_a_rollback_to_a_deleted_version_is_a_conflict(
-    database: Database, owner: Principal
-) -> None:
-    await _set(database, owner, 2)
-    await database.write(lambda s: delete_version(s, owner, "iris", 1))
-
-    with pytest.raises(ModelConflict, match="deleted"):
-        await database.write(lambda s: rollback_alias(s, owner, "iris"))
-
-
 async def test_of_two_comparing_moves_at_once_one_wins(
     database: Database, owner: Principal
 ) -> None:
@@ -158,5 +127,3 @@ async def test_a_reader_moves_nothing(
     assert len(await database.read(lambda s: list_aliases(s, reader, model_id))) == 1
     with pytest.raises(NotPermitted):
         await database.write(lambda s: set_alias(s, reader, model_id, "production", 2))
-    with pytest.raises(NotPermitted):
-        await database.write(lambda s: rollback_alias(s, reader, model_id))

@@ -6,11 +6,10 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import create_engine, inspect
-from sqlalchemy.orm import Session
 from sqlalchemy.pool import NullPool
 
 from cluster.errors import RegistryUnavailable
-from serve_app.registry.migrate import pending, schema_state, upgrade
+from serve_app.registry.migrate import pending, upgrade
 from serve_app.registry.tables import Base
 
 
@@ -40,22 +39,6 @@ def test_two_upgrades_at_once_take_turns(empty_database_url: str) -> None:
 
     assert min(map(len, applied)) == 0
     assert pending(empty_database_url) == []
-
-
-def test_a_schema_that_is_missing_names_the_command(empty_database_url: str) -> None:
-    with Session(create_engine(empty_database_url, poolclass=NullPool)) as session:
-        state = schema_state(session)
-
-    assert not state.is_current
-    assert "slipway migrate" in state.sentence
-
-
-def test_a_migrated_schema_is_current(database_url: str) -> None:
-    with Session(create_engine(database_url, poolclass=NullPool)) as session:
-        state = schema_state(session)
-
-    assert state.is_current
-    assert state.sentence == ""
 
 
 def test_a_server_that_is_away_is_named_so() -> None:

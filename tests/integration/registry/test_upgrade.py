@@ -179,17 +179,26 @@ def columns(inspector: Inspector) -> dict[str, dict[str, tuple[str, bool, Any]]]
     }
 
 
+def settings_for(url: str) -> Settings:
+    """Complete settings of a platform on the database at ``url``."""
+    return Settings(
+        _env_file=None,
+        database_url=SecretStr(url),
+        redis_url=SecretStr("redis://127.0.0.1:1"),
+        secret_key=SecretStr("k" * 40),
+    )
+
+
 def test_a_release_refuses_a_schema_that_it_does_not_know(empty_database_url: str) -> None:
     migrate.upgrade(empty_database_url)
     with connected(empty_database_url) as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
         connection.commit()
-    settings = Settings(
-        _env_file=None,
-        database_url=SecretStr(empty_database_url),
-        redis_url=SecretStr("redis://127.0.0.1:1"),
-        secret_key=SecretStr("k" * 40),
-    )
 
     with pytest.raises(InsecureSettings, match="revision 9999, which this release does not know"):
-        refuse_unready(settings)
+        refuse_unready(settings_for(empty_database_url))
+
+
+def test_a_release_refuses_a_database_without_its_schema(empty_database_url: str) -> None:
+    with pytest.raises(InsecureSettings, match=r"lacks \d+ migration.*run `slipway migrate`"):
+        refuse_unready(settings_for(empty_database_url))
