@@ -222,6 +222,8 @@ class VetReport:
     libraries: dict[str, str] = field(default_factory=dict)
     #: Where the short path may answer some method.
     compiled: CompiledForm | None = None
+    #: Seconds of the vetting that went into comparing compiled with original answers.
+    parity_s: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

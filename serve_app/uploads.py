@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Self
@@ -35,6 +35,9 @@ from serve_app.upload_fields import FIELD_BYTES_MAX, decode_fields
 WRITE_BYTES = 1024 * 1024
 #: Uploads of one user in one replica; beyond it a client is not waiting but piling up.
 UPLOADS_AT_A_TIME = 64
+#: Pieces, look-ups and writes of all uploads of one replica that are worked on at a time: a burst
+#: of files is worked off beside predictions, which wait for one step of it and never for twenty.
+STEPS_AT_A_TIME = 1
 #: What is read and thrown away after a refusal, so that the client gets to read the answer
 #: instead of a connection reset; more than this and the connection closes.
 LINGER_BYTES = 8 * 1024 * 1024
@@ -84,6 +87,7 @@ class Uploads:
         self._concurrent_per_user = concurrent_per_user
         self._idle_timeout_s = idle_timeout_s
         self._running: Counter[str] = Counter()
+        self._steps = asyncio.Semaphore(STEPS_AT_A_TIME)
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
@@ -116,6 +120,10 @@ class Uploads:
             self._running[user_id] -= 1
             if not self._running[user_id]:
                 del self._running[user_id]
+
+    def step(self) -> AbstractAsyncContextManager[None]:
+        """A turn at some milliseconds of an upload's work; no client is waited for in it."""
+        return self._steps
 
     @asynccontextmanager
     async def receive(
@@ -192,13 +200,17 @@ class Uploads:
         waiting_bytes = 0
         chunks = aiter(stream)
         while (chunk := await self._next(chunks)) is not None:
-            piece = reader.feed(chunk)
-            waiting.append(piece)
-            waiting_bytes += len(piece)
-            if waiting_bytes >= WRITE_BYTES:
-                await asyncio.to_thread(_keep, file, digest, waiting)
-                waiting, waiting_bytes = [], 0
-        await asyncio.to_thread(_keep, file, digest, waiting)
+            async with self.step():
+                piece = reader.feed(chunk)
+                waiting.append(piece)
+                waiting_bytes += len(piece)
+                if waiting_bytes >= WRITE_BYTES:
+                    await asyncio.to_thread(_keep, file, digest, waiting)
+                    waiting, waiting_bytes = [], 0
+                # Whoever else is ready on this event loop comes before the next piece.
+                await asyncio.sleep(0)
+        async with self.step():
+            await asyncio.to_thread(_keep, file, digest, waiting)
 
     async def _next(self, chunks: AsyncIterator[bytes]) -> bytes | None:
         try:

@@ -4,6 +4,7 @@ Which engine answers each method of a version: the compiled one where it is equa
 Runs once, at vetting; the choice travels with the version, and the reasons against with its notes.
 """
 
+import time
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -37,6 +38,8 @@ class EngineChoice:
     cost_per_row_s: dict[str, float] = field(default_factory=dict)
     #: The compiled form that was compared; ``None`` where the estimator has none.
     compiled: CompiledModel | None = None
+    #: Seconds that the comparison of compiled with original answers took.
+    parity_s: float = 0.0
 
 
 def choose_engines(estimator: object, signature: Signature, probe: Batch) -> EngineChoice:
@@ -59,6 +62,7 @@ def choose_engines(estimator: object, signature: Signature, probe: Batch) -> Eng
     notes: dict[str, str] = {}
     costs: dict[str, float] = {}
     is_exact = False
+    parity_s = 0.0
     # Labels come last: see ``_rows_for``.
     for method in sorted(signature.methods, key=lambda one: one == "predict"):
         engine: Engine = native
@@ -66,7 +70,9 @@ def choose_engines(estimator: object, signature: Signature, probe: Batch) -> Eng
             note, cost = why_not, seconds_of_one_row(native, method, probe)
         else:
             asked = _rows_for(method, rows, probe.rows, is_exact=is_exact)
+            began_s = time.perf_counter()
             comparison = _compared(compiled, native, method, asked)
+            parity_s += time.perf_counter() - began_s
             is_exact = comparison.is_exact
             engine, note, cost = _contest(compiled, native, method, comparison, probe)
         engines[method] = engine.name
@@ -74,7 +80,9 @@ def choose_engines(estimator: object, signature: Signature, probe: Batch) -> Eng
             costs[method] = cost
         if note:
             notes[method] = note
-    return EngineChoice(engines=engines, notes=notes, cost_per_row_s=costs, compiled=compiled)
+    return EngineChoice(
+        engines=engines, notes=notes, cost_per_row_s=costs, compiled=compiled, parity_s=parity_s
+    )
 
 
 def compiled_or_none(estimator: Estimator, signature: Signature) -> CompiledModel | None:

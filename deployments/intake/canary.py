@@ -5,6 +5,7 @@ Extreme rows may make an honest model raise (an overflow in a scaler); then each
 itself, and a model that answers none is refused.
 """
 
+import math
 import time
 from typing import Any
 
@@ -17,10 +18,35 @@ from deployments.signatures.answers import to_json
 
 #: Processor time for the canary rows, over all methods.
 MAX_CANARY_CPU_S = 5.0
+#: Cells of the answer to one row: a hashing vectorizer by itself has 2**20, and no caller of a
+#: JSON API has a use for more.
+MAX_ROW_CELLS = 2**21
+#: Cells of the answers to all canary rows by one method.
+MAX_ANSWER_CELLS = 2 * MAX_ROW_CELLS
 #: Cells of rows, and of answers, that are kept with the version.
 MAX_KEPT_CELLS = 10_000
 #: What stands for a row on which the model raised.
 RAISED: JsonObject = {"raised": True}
+
+
+def fitting_rows(signature: Signature, batch: Batch) -> Batch:
+    """
+    As many of the rows as have answers that fit into memory, at least one.
+
+    Raises:
+        UploadRefused: gate4: the answer to a single row is too wide to serve.
+    """
+    widest = max(
+        (math.prod(abs(size) for size in spec.shape) for spec in signature.outputs.values()),
+        default=1,
+    )
+    if widest > MAX_ROW_CELLS:
+        raise _refused(
+            f"the model answers one row with {widest} numbers, and {MAX_ROW_CELLS} are the most: "
+            "fit it with fewer output features, or put the estimator behind it into the pipeline",
+            "width",
+        )
+    return batch.take(0, min(batch.rows, max(1, MAX_ANSWER_CELLS // max(widest, 1))))
 
 
 def run_canary(model: LoadedModel, signature: Signature, batch: Batch) -> JsonObject:
@@ -33,7 +59,7 @@ def run_canary(model: LoadedModel, signature: Signature, batch: Batch) -> JsonOb
     started_s = time.process_time()
     answers: dict[str, list[Any]] = {}
     for method in signature.methods:
-        answers[method] = _answers(model, method, batch)
+        answers[method] = [_kept(row) for row in _answers(model, method, batch)]
         if time.process_time() - started_s > MAX_CANARY_CPU_S:
             raise _refused(
                 f"the model takes more than {MAX_CANARY_CPU_S:.0f} s of processor time for "
@@ -62,7 +88,7 @@ def compare_canary(model: LoadedModel, signature: Signature, recorded: JsonObjec
             raise _changed(f"the model has no method {method!r} any more")
         answered = _answers(model, method, batch)
         for row, (was, now) in enumerate(zip(expected, answered, strict=True)):
-            if not is_same(was, now) and was != now:
+            if not is_same(was, _kept(now)) and was != _kept(now):
                 raise _changed(f"{method} answers row {row} of the canary differently")
 
 
@@ -102,6 +128,14 @@ def _rows_to_keep(signature: Signature, answers: dict[str, list[Any]], batch: Ba
 
 def _width(rows: list[Any]) -> int:
     return max((len(row) if isinstance(row, list) else 1 for row in rows), default=1)
+
+
+def _kept(answer: Any) -> Any:
+    """The answer to one row as it is recorded: of a very wide one, what is not zero in it."""
+    if not isinstance(answer, list) or len(answer) <= MAX_KEPT_CELLS:
+        return answer
+    cells = [[column, value] for column, value in enumerate(answer) if value != 0]
+    return [len(answer), *cells[:MAX_KEPT_CELLS]]
 
 
 def _refused(sentence: str, reason: str) -> UploadRefused:

@@ -32,6 +32,8 @@ class Outcome:
     code: int | None
     cpu_s: float
     is_timed_out: bool
+    #: Seconds that an ended child had waited for a core.
+    starved_s: float = 0.0
     #: The child wrote more than a verdict may hold, and was ended for it.
     is_overflown: bool = False
     printed: bytes = b""
@@ -97,6 +99,7 @@ class Watch:
             blob=frames[1] if len(frames) == _VERDICT_FRAMES else b"",
             code=ended["code"],
             cpu_s=ended["cpu_s"],
+            starved_s=ended["starved_s"],
             is_timed_out=is_timed_out,
             is_overflown=self.is_overflown,
             printed=bytes(self._received[self._printed]),

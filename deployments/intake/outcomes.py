@@ -7,11 +7,14 @@ from importlib.metadata import version
 from typing import Literal
 
 from cluster.contracts import JsonObject, VetReport
-from cluster.errors import PlatformError, UploadRefused
+from cluster.errors import Overloaded, PlatformError, UploadRefused
 from deployments.intake.job_watch import Outcome
 from deployments.intake.protocol import BrokenFrame, parse_object
 from deployments.intake.verdict import error_from_json, report_from_json
 
+#: A child that waited for a core during so much of its time says nothing about its file.
+STARVED_SHARE = 0.5
+BUSY_RETRY_AFTER_S = 30
 Reason = Literal["crash", "cpu", "memory", "timeout", "depth", "error", "verdict"]
 logger = logging.getLogger(__name__)
 _MEMORY_WORDS = (b"MemoryError", b"bad_alloc", b"Cannot allocate memory", b"out of memory")
@@ -34,8 +37,14 @@ def report_of(outcome: Outcome, *, wall_clock_s: float, memory_bytes: int) -> Ve
     Raises:
         UploadRefused: The verdict is a refusal, or there is none: gate "sandbox" and a reason.
         InvalidInput: The verdict says that the examples are malformed.
+        Overloaded: Predictions took the cores; the file is as unknown as before.
     """
     reason = _reason_without_verdict(outcome)
+    if reason == "timeout" and outcome.starved_s > STARVED_SHARE * wall_clock_s:
+        raise Overloaded(
+            "the server is too busy with predictions to check the file: send it again later",
+            retry_after_s=BUSY_RETRY_AFTER_S,
+        )
     if reason is None:
         try:
             return _report_in(parse_object(outcome.verdict or b""), outcome.blob)

@@ -121,7 +121,7 @@ class Sandbox:
         Raises:
             UploadRefused: A gate refused, or the file crashed or exhausted its child.
             InvalidInput: The examples are malformed.
-            Overloaded: Too many files wait already.
+            Overloaded: Too many files wait already, or predictions took all the cores.
             ReplicaUnavailable: The sandbox was lost meanwhile; nothing is known of the file.
         """
         header = {"kind": "vet", "request": asdict(request)}

@@ -39,6 +39,7 @@ def report_to_json(report: VetReport) -> JsonObject:
         "warnings": list(report.warnings),
         "canary": report.canary,
         "libraries": report.libraries,
+        "parity_s": report.parity_s,
     }
 
 
@@ -61,6 +62,7 @@ def report_from_json(value: JsonObject, compiled: bytes = b"") -> VetReport:
             canary=_object(value["canary"]),
             libraries=_texts(value["libraries"]),
             compiled=compiled_form(compiled) if compiled else None,
+            parity_s=_duration_s(value["parity_s"]),
         )
     except BrokenFrame:
         raise
@@ -158,10 +160,14 @@ def _seconds(value: object) -> dict[str, float]:
     costs = cast("Mapping[str, Any]", _object(value))
     if any(key not in METHODS for key in costs):
         raise BrokenFrame("unknown method")
-    numbers = {key: float(cost) for key, cost in costs.items()}
-    if any(not 0 <= cost < float("inf") for cost in numbers.values()):
-        raise BrokenFrame("a cost was expected")
-    return numbers
+    return {key: _duration_s(cost) for key, cost in costs.items()}
+
+
+def _duration_s(value: Any) -> float:
+    seconds = float(value)
+    if not 0 <= seconds < float("inf"):
+        raise BrokenFrame("a duration was expected")
+    return seconds
 
 
 def _count(value: object) -> int:

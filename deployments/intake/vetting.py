@@ -13,7 +13,7 @@ from deployments.engines.canary import canary_batch
 from deployments.engines.choose import EngineChoice, choose_engines
 from deployments.engines.compiled import SHORT_PATH_COST_S, compiled_form
 from deployments.engines.loaded import LoadedModel
-from deployments.intake.canary import compare_canary, run_canary
+from deployments.intake.canary import compare_canary, fitting_rows, run_canary
 from deployments.intake.examples import check_examples
 from deployments.intake.formats import detect
 from deployments.intake.libraries import library_versions
@@ -58,7 +58,7 @@ def _vet(
     signature = derive_signature(estimator)
     if request.examples is not None:
         signature = refine_signature(signature, estimator, request.examples.instances)
-    probe = canary_batch(signature)
+    probe = fitting_rows(signature, canary_batch(signature))
     choice = choose_engines(estimator, signature, probe)
     model = LoadedModel.build(estimator, signature, choice.engines, compiled=choice.compiled)
     canary = run_canary(model, signature, probe)
@@ -76,6 +76,7 @@ def _vet(
         canary=canary,
         libraries=library_versions(extra_names),
         compiled=_compiled(model, choice),
+        parity_s=choice.parity_s,
     )
 
 

@@ -15,6 +15,7 @@ import socket
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from cluster.contracts import JsonObject, SandboxState
 from deployments.intake import child
@@ -26,10 +27,12 @@ from deployments.intake.protocol import MAX_NOTICE_BYTES, json_frame, parse_obje
 DESCRIPTORS_PER_JOB = 4
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(kw_only=True, slots=True)
 class _Running:
     pid: int
     status: int
+    #: Seconds that the child was ready to run and others ran, as known when it was ended.
+    starved_s: float = 0.0
 
 
 class Zygote:
@@ -72,6 +75,7 @@ class Zygote:
             self._fork(command, descriptors)
         elif (running := self._running.get(command["job"])) is not None:
             # The child is not reaped yet, so the number is still its own.
+            running.starved_s = _starved_s(running.pid)
             os.kill(running.pid, signal.SIGKILL)
         return True
 
@@ -110,19 +114,27 @@ class Zygote:
                 return
             number = next((n for n, r in self._running.items() if r.pid == pid), None)
             if number is not None:
-                _report_end(
-                    self._running.pop(number).status, ended, usage.ru_utime + usage.ru_stime
-                )
+                _report_end(self._running.pop(number), ended, usage.ru_utime + usage.ru_stime)
 
 
-def _report_end(status: int, ended: int, cpu_s: float) -> None:
+def _report_end(running: _Running, ended: int, cpu_s: float) -> None:
     code = os.waitstatus_to_exitcode(ended)
+    notice = {"code": code, "cpu_s": cpu_s, "starved_s": running.starved_s}
     try:
-        write_all(status, json_frame({"code": code, "cpu_s": cpu_s}))
+        write_all(running.status, json_frame(notice))
     except BrokenPipeError:
         pass  # the parent gave up on this job
     finally:
-        os.close(status)
+        os.close(running.status)
+
+
+def _starved_s(pid: int) -> float:
+    """Seconds that a process has waited for a core; 0 where the kernel keeps no such figure."""
+    try:
+        waited_ns = Path(f"/proc/{pid}/schedstat").read_text(encoding="ascii").split()[1]
+    except (OSError, IndexError):
+        return 0.0
+    return int(waited_ns) / 1e9
 
 
 def serve(prepare: Callable[[JsonObject], child.Work]) -> None:

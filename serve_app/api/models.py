@@ -56,9 +56,10 @@ async def _create(services: Services, trail: Trail, upload: Upload, claim: Claim
     name = _name_of(upload)
     quota = Quota.from_settings(services.settings)
     owner = trail.principal.user_id
-    await services.database.read(
-        lambda session: _refuse_early(session, owner, name, upload.size_bytes, quota)
-    )
+    async with services.uploads.step():
+        await services.database.read(
+            lambda session: _refuse_early(session, owner, name, upload.size_bytes, quota)
+        )
     new = await vet(services, trail, upload, model=name)
 
     def store(session: Session) -> UploadRecord:
@@ -83,7 +84,8 @@ async def _create(services: Services, trail: Trail, upload: Upload, claim: Claim
         finish(session, claim, record)
         return record
 
-    written = await services.database.write(store)
+    async with services.uploads.step():
+        written = await services.database.write(store)
     await services.follower.settle(written.sequence)
     return answer(written.value)
 

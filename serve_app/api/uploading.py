@@ -87,9 +87,10 @@ async def vet(services: Services, trail: Trail, upload: Upload, *, model: str) -
             "sha256": upload.sha256,
             "size_bytes": upload.size_bytes,
         }
-        await services.database.write(
-            lambda session: trail.note(session, "upload.refused", "model", model, **details)
-        )
+        async with services.uploads.step():
+            await services.database.write(
+                lambda session: trail.note(session, "upload.refused", "model", model, **details)
+            )
         raise
 
 

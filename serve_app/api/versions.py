@@ -63,7 +63,8 @@ async def _create(
             check_quota(session, record.owner_id, quota, new_bytes=upload.size_bytes)
         return record, same
 
-    owned, same = (await services.database.write(look)).value
+    async with services.uploads.step():
+        owned, same = (await services.database.write(look)).value
     if same is None:
         new = await vet(services, trail, upload, model=owned.id)
         made = await _store(owned.id, new, services, trail, None if upload.promote else claim)
@@ -103,7 +104,8 @@ async def _store(
             finish(session, claim, made)
         return made
 
-    written = await services.database.write(store)
+    async with services.uploads.step():
+        written = await services.database.write(store)
     await services.follower.settle(written.sequence)
     return written.value
 

@@ -64,7 +64,7 @@ def seeds() -> tuple[tuple[str, bytes], ...]:
     found: list[tuple[str, bytes]] = []
     for model in models:
         found += [("pickle", pickle.dumps(model, protocol)) for protocol in (2, 4, 5)]
-        for compress in (0, 3):
+        for compress in (0, 3, "lz4"):
             buffer = io.BytesIO()
             joblib.dump(model, buffer, compress=compress)
             found.append(("joblib", buffer.getvalue()))

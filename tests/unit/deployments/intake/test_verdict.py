@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from cluster.errors import Fault, InvalidInput, ReplicaUnavailable, UploadRefused
+from cluster.errors import Fault, InvalidInput, Overloaded, ReplicaUnavailable, UploadRefused
 from deployments.intake.job_watch import Outcome
 from deployments.intake.outcomes import replay_of, report_of
 from deployments.intake.protocol import BrokenFrame
@@ -117,6 +117,22 @@ def test_an_unknown_end_refuses_the_file(verdict: dict[str, Any], reason: str) -
         report_of(_outcome(verdict), wall_clock_s=20, memory_bytes=2**30)
 
     assert caught.value.context["reason"] == reason
+
+
+def _ended_by_the_clock(starved_s: float) -> Outcome:
+    return Outcome(verdict=None, code=-9, cpu_s=1.0, is_timed_out=True, starved_s=starved_s)
+
+
+def test_a_child_that_never_got_a_core_says_nothing_about_its_file() -> None:
+    with pytest.raises(Overloaded) as caught:
+        report_of(_ended_by_the_clock(18.0), wall_clock_s=20, memory_bytes=2**30)
+
+    assert caught.value.retry_after_s == 30
+
+
+def test_a_child_that_had_a_core_and_took_too_long_refuses_its_file() -> None:
+    with pytest.raises(UploadRefused, match="more than 20 s"):
+        report_of(_ended_by_the_clock(3.0), wall_clock_s=20, memory_bytes=2**30)
 
 
 @pytest.mark.parametrize(

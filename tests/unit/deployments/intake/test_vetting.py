@@ -10,7 +10,7 @@ import pytest
 from sklearn.base import BaseEstimator
 from sklearn.compose import make_column_transformer
 from sklearn.ensemble import RandomForestClassifier
-from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.feature_extraction.text import HashingVectorizer, TfidfVectorizer
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
@@ -180,3 +180,14 @@ def test_a_version_that_answers_otherwise_than_recorded_is_refused() -> None:
     with pytest.raises(UploadRefused, match="row 3 of the canary") as caught:
         _vet(FOREST, recorded=recorded)
     assert caught.value.public_code == "canary_mismatch"
+
+
+def test_answers_of_a_million_columns_are_recorded_by_what_is_not_zero() -> None:
+    recorded = _vet(HashingVectorizer()).canary
+    (first, *_) = recorded["answers"]["transform"]
+
+    assert first[0] == 2**20
+    assert 0 < len(first) - 1 < 100
+    assert _vet(HashingVectorizer(), recorded=recorded).canary == recorded
+    with pytest.raises(UploadRefused, match="of the canary"):
+        _vet(HashingVectorizer(norm="l1"), recorded=recorded)
