@@ -13,7 +13,6 @@ import sys
 import threading
 import time
 from collections import deque
-from pathlib import Path
 
 import orjson
 
@@ -151,9 +150,3 @@ def configure_access_log(settings: Settings, process: str) -> AccessLog:
 def current_access_log() -> AccessLog | None:
     """This process's access log, if it has one."""
     return _current
-
-
-def access_log_files(settings: Settings) -> list[Path]:
-    """The access logs of all processes, the rotated ones too."""
-    base = settings.log_file
-    return sorted(base.parent.glob(f"{base.stem}.access.*"))

@@ -40,16 +40,6 @@ def is_free(port: int) -> bool:
     return True
 
 
-def free_port(*, avoid: frozenset[int] = frozenset()) -> int:
-    """
-    A port that nobody listens on now.
-
-    Raises:
-        PortTaken: If none was found.
-    """
-    return free_block(1, avoid=avoid)
-
-
 def free_block(size: int, *, avoid: frozenset[int] = frozenset()) -> int:
     """
     First of ``size`` consecutive free ports.

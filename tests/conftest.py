@@ -10,12 +10,20 @@ from sqlalchemy.pool import NullPool
 
 from cluster.embedded import EmbeddedPostgres, EmbeddedValkey
 from serve_app.registry.migrate import upgrade
+from tests.logs import loggers_restored
 
 
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     """Asyncio alone: it is what Ray Serve's replicas run."""
     return "asyncio"
+
+
+@pytest.fixture
+def restored_loggers() -> Iterator[None]:
+    """Whatever the test configures, our loggers are afterwards as they were."""
+    with loggers_restored():
+        yield
 
 
 @pytest.fixture(scope="session")

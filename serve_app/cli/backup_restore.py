@@ -43,7 +43,7 @@ def restore(
         )
     if report.kept_database:
         say(f"what was there before is kept as the database {report.kept_database}: drop it later")
-    emit(_document(report, replayed), [_line(report, replayed)], as_json=as_json)
+    emit(_document(report, replayed), [sentence(report, replayed)], as_json=as_json)
     if replayed.differences:
         raise PlatformError(
             f"everything is restored, but {len(replayed.differences)} versions do not answer as "
@@ -68,10 +68,13 @@ def _document(report: RestoreReport, replayed: Replayed) -> JsonObject:
     }
 
 
-def _line(report: RestoreReport, replayed: Replayed) -> str:
+def sentence(report: RestoreReport, replayed: Replayed) -> str:
+    """What a person is told; versions that were not asked again too."""
     manifest = report.manifest
+    skipped = f" ({replayed.skipped} skipped)" if replayed.skipped else ""
     return (
         f"{manifest.name} is restored: {sum(manifest.rows.values())} rows, "
         f"{len(manifest.artifacts)} model files; {replayed.predictions} recorded predictions of "
-        f"{replayed.versions} versions compared, {report.settled.sessions_ended} sessions ended"
+        f"{replayed.versions} versions compared{skipped}, "
+        f"{report.settled.sessions_ended} sessions ended"
     )

@@ -79,10 +79,6 @@ class Passwords:
         """Whether the hash was made with other parameters than today's."""
         return self._hasher.check_needs_rehash(stored)
 
-    def hash_now(self, password: str) -> str:
-        """As ``hash``, in this thread: for the command line."""
-        return self._hasher.hash(password)
-
     def close(self) -> None:
         """End the threads; a hash under way is finished."""
         self._executor.shutdown(wait=False, cancel_futures=True)

@@ -10,7 +10,6 @@ from cluster.request_context import request_facts_var
 
 Role = Literal["member", "publisher", "admin"]
 Scope = Literal["predict", "models:read", "models:write", "keys", "admin"]
-ROLES: tuple[Role, ...] = get_args(Role)
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 #: What a key gets that was made without ``scopes``.
 DEFAULT_SCOPES: tuple[Scope, ...] = ("predict",)

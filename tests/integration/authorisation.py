@@ -113,14 +113,17 @@ def routes_of(app: FastAPI) -> Iterator[tuple[str, str]]:
 async def make_account(services: Services, role: str) -> Account:
     """A new account with ``PASSWORD``."""
     email = f"{uuid.uuid4().hex}@example.org"
-    password_hash = services.passwords.hash_now(PASSWORD)
+    password_hash = await services.passwords.hash(PASSWORD)
     make = partial(users.create_user, email=email, password_hash=password_hash, role=role)
     return (await services.database.write(make)).value
 
 
 async def make_subject(services: Services, loaders: NotingLoaders, owner: Account) -> Subject:
     """A model of the owner's, a key for it, and a user with a session."""
-    email, password_hash = f"{uuid.uuid4().hex}@example.org", services.passwords.hash_now(PASSWORD)
+    email, password_hash = (
+        f"{uuid.uuid4().hex}@example.org",
+        await services.passwords.hash(PASSWORD),
+    )
 
     def make(session: Session) -> tuple[Account, str, str, Claims]:
         account = users.create_user(

@@ -18,8 +18,6 @@ from deployments.intake.tokens import Pending
 NEW_INDEX = "pandas.core.indexes.base._new_Index"
 STRING_DTYPE = "pandas.StringDtype"
 BACKED = "pandas._libs.arrays.__pyx_unpickle_NDArrayBacked"
-#: Classes that ``_new_Index`` may be asked for, by their names in pandas 2 and 3.
-INDEX_CLASSES = frozenset({pd.Index, pd.RangeIndex})
 _RANGE_KEYS = {"name", "start", "stop", "step"}
 
 

@@ -1,14 +1,14 @@
 """One line a request, whole, soon, and without anything secret."""
 
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from cluster.access_log import AccessLog, access_log_files, configure_access_log
+from cluster.access_log import AccessLog, configure_access_log
 from cluster.request_context import RequestFacts
 from cluster.settings import Settings
+from tests.logs import access_log_files, read_lines
 
 MakeLog = Callable[..., AccessLog]
 
@@ -43,8 +43,7 @@ def note(log: AccessLog, **changes: object) -> None:
 
 
 def lines(home: Path) -> list[dict[str, object]]:
-    files = access_log_files(settings(home))
-    return [json.loads(line) for file in files for line in file.read_text().splitlines()]
+    return read_lines(access_log_files(settings(home)))
 
 
 def test_a_line_says_who_asked_what_and_how_it_went(make_log: MakeLog, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from cluster.backup.status import note_success
 from cluster.container_health import has_network, is_backup_young, is_serving, main
-from cluster.ports import free_port
+from tests.system.platform import free_ports
 
 NOW = datetime(2030, 1, 2, tzinfo=UTC)
 
@@ -54,7 +54,7 @@ def test_it_is_healthy_while_predictions_can_be_answered(
 
 
 def test_nobody_there_is_not_healthy() -> None:
-    assert is_serving(free_port()) is False
+    assert is_serving(free_ports(1)[0]) is False
 
 
 @pytest.mark.parametrize(("names", "expected"), [(["lo"], False), (["lo", "eth0"], True)])

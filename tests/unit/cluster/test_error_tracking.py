@@ -22,10 +22,10 @@ from cluster.error_tracking import (
     is_ours_to_mend,
 )
 from cluster.errors import ArtifactCorrupt, PlatformError, UploadRefused
-from cluster.logs import PACKAGES
 from cluster.request_context import enter_request
 from cluster.settings import Settings
 from tests.collectors import Collector, collector
+from tests.logs import loggers_restored
 
 CANARY = "canary-7c1e0b"
 logger = logging.getLogger("deployments.predictor")
@@ -40,13 +40,10 @@ def sentry() -> Iterator[Collector]:
 @pytest.fixture
 def tracked() -> Iterator[None]:
     """Whatever a test configures is undone after it."""
-    names = (*PACKAGES, SERVE_LOGGER)
-    before = {name: list(logging.getLogger(name).handlers) for name in names}
-    yield
-    sentry_sdk.get_client().close(timeout=0)
-    sentry_sdk.init()
-    for name, handlers in before.items():
-        logging.getLogger(name).handlers[:] = handlers
+    with loggers_restored(SERVE_LOGGER):
+        yield
+        sentry_sdk.get_client().close(timeout=0)
+        sentry_sdk.init()
 
 
 def settings(tmp_path: Path, dsn: str | None, **changes: Any) -> Settings:

@@ -7,22 +7,16 @@ from pathlib import Path
 import pytest
 
 from cluster.log_follower import LogFollower, readable
-from cluster.logs import PACKAGES, configure_logging
+from cluster.logs import configure_logging
 from cluster.request_context import request_id_var
 from cluster.settings import Settings
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Iterator[Settings]:
+def settings(tmp_path: Path, restored_loggers: None) -> Iterator[Settings]:
     before = request_id_var.set("")  # another test may have left one in this thread
     yield Settings(_env_file=None, slipway_home=tmp_path, log_rotation="2 KB")
     request_id_var.reset(before)
-    for package in PACKAGES:
-        logger = logging.getLogger(package)
-        logger.propagate = True
-        for handler in list(logger.handlers):
-            logger.removeHandler(handler)
-            handler.close()
 
 
 def test_what_is_logged_from_now_on_is_shown_once(settings: Settings) -> None:

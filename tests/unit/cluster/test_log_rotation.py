@@ -7,15 +7,13 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 from cluster.access_log import configure_access_log
-from cluster.logs import PACKAGES, configure_logging
+from cluster.logs import configure_logging
 from cluster.request_context import RequestFacts
 from cluster.settings import Settings
+from tests.system.platform import wait_until
 
 PROCESSES = 3
 THREADS = 3
@@ -56,17 +54,6 @@ def settings(home: Path, **changes: object) -> Settings:
     return Settings(_env_file=None, slipway_home=home, **changes)  # type: ignore[arg-type]
 
 
-@pytest.fixture
-def closing() -> Iterator[None]:
-    yield
-    for package in PACKAGES:
-        logger = logging.getLogger(package)
-        logger.propagate = True
-        for handler in list(logger.handlers):
-            logger.removeHandler(handler)
-            handler.close()
-
-
 def test_no_line_is_lost_or_torn(tmp_path: Path) -> None:
     arguments = [str(tmp_path), "{}", str(THREADS), str(LINES), str(BOUND_BYTES)]
     writers = [
@@ -95,7 +82,7 @@ def test_no_line_is_lost_or_torn(tmp_path: Path) -> None:
 
 
 def test_what_is_older_than_the_retention_goes_when_anybody_rotates(
-    tmp_path: Path, closing: None
+    tmp_path: Path, restored_loggers: None
 ) -> None:
     configure_logging(settings(tmp_path, log_rotation="2 KB", log_retention="1 hour"), "ingress")
     directory = tmp_path / "logs"
@@ -120,7 +107,7 @@ def test_what_is_older_than_the_retention_goes_when_anybody_rotates(
 
 
 def test_a_process_whose_quiet_file_was_deleted_begins_another(
-    tmp_path: Path, closing: None
+    tmp_path: Path, restored_loggers: None
 ) -> None:
     """Silent for the retention, its file went when another process rotated."""
     configure_logging(settings(tmp_path), "loader")
@@ -133,10 +120,8 @@ def test_a_process_whose_quiet_file_was_deleted_begins_another(
         access.note(
             method="GET", path="/", status=200, seconds=0, request_id=request_id, facts=facts
         )
-        deadline = time.monotonic() + 30
-        while (found := _told(tmp_path, request_id)) < 2 and time.monotonic() < deadline:
-            time.sleep(0.01)
-        return [request_id] * found
+        wait_until(lambda: _told(tmp_path, request_id) >= 2, what="both lines", timeout_s=30)
+        return [request_id] * _told(tmp_path, request_id)
 
     assert write("before") == ["before"] * 2
     for file in (tmp_path / "logs").iterdir():

@@ -1,32 +1,24 @@
 """Lines are JSON with the request id; files rotate by size and go by age."""
 
-import json
 import logging
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from cluster.logs import PACKAGES, configure_logging
+from cluster.logs import configure_logging
 from cluster.request_context import request_id_var
 from cluster.settings import Settings
+from tests.logs import read_lines
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Iterator[Settings]:
-    yield Settings(slipway_home=tmp_path, log_rotation="2 KB", log_retention="1 day")
-    for package in PACKAGES:
-        logger = logging.getLogger(package)
-        logger.propagate = True
-        for handler in list(logger.handlers):
-            logger.removeHandler(handler)
-            handler.close()
+def settings(tmp_path: Path, restored_loggers: None) -> Settings:
+    return Settings(slipway_home=tmp_path, log_rotation="2 KB", log_retention="1 day")
 
 
 def lines(tmp_path: Path) -> list[dict[str, object]]:
-    files = sorted((tmp_path / "logs").glob("slipway.*"))
-    return [json.loads(line) for file in files for line in file.read_text().splitlines()]
+    return read_lines(sorted((tmp_path / "logs").glob("slipway.*")))
 
 
 def test_a_line_is_json_with_request_id_and_extras(settings: Settings, tmp_path: Path) -> None:

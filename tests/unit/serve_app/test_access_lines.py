@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from cluster.access_log import AccessLog, access_log_files, configure_access_log
+from cluster.access_log import AccessLog, configure_access_log
 from cluster.settings import Settings
 from serve_app.middleware.outermost import Outermost
+from tests.logs import access_log_files, read_lines
 from tests.unit.serve_app.middleware.door import settings
 from tests.unit.serve_app.test_hot_routes import (
     API,
@@ -38,8 +39,7 @@ def log(made: Settings) -> Iterator[AccessLog]:
 
 def lines(log: AccessLog, made: Settings) -> list[dict[str, Any]]:
     log.close()
-    files = access_log_files(made)
-    return [json.loads(line) for file in files for line in file.read_text().splitlines()]
+    return read_lines(access_log_files(made))
 
 
 @pytest.mark.parametrize("name", [name for name in REQUESTS if name != "an id of ours"])
