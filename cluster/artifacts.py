@@ -124,6 +124,11 @@ def verify(content: bytes, sha256: str, size_bytes: int | None = None) -> bytes:
     return content
 
 
+def is_file_store(settings: Settings) -> bool:
+    """Whether ``open_store`` opens a directory."""
+    return urlsplit(settings.artifact_store).scheme in {"", "file"}
+
+
 def open_store(settings: Settings) -> ArtifactStore:
     """
     The store that ARTIFACT_STORE names; files under UPLOAD_DIR where it names none.

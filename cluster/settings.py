@@ -98,7 +98,7 @@ class Settings(BaseSettings):
     redis_prefix: str = Field("slipway:", min_length=1, max_length=64)
     """Every key of ours starts with it."""
     redis_cache_ttl: int = Field(3600, ge=1)
-    """Seconds a shared cache entry lives unless its kind says less."""
+    """Most seconds a shared cache entry lives, whatever its kind asks for."""
 
     secret_key: SecretStr | None = None
     """Signs access and refresh tokens; at least 32 bytes outside development."""

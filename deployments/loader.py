@@ -11,7 +11,7 @@ import sys
 from dataclasses import replace
 from typing import get_args
 
-import anyio.to_thread
+from anyio.to_thread import run_sync
 
 from cluster.artifacts import ArtifactStore, open_store
 from cluster.contracts import (
@@ -41,6 +41,7 @@ from deployments.intake.libraries import verdict_key
 from deployments.intake.operator_names import limits_of, read_extra_names
 from deployments.intake.outcomes import Replay
 from deployments.intake.sandbox import Sandbox
+from deployments.store_reach import require_store_in_reach
 from deployments.verdicts import Verdicts
 
 #: Files that are vetted at a time, each in a child of its own.
@@ -59,6 +60,7 @@ class Loader:
     def __init__(self, *, settings: Settings | None = None, sandbox: Sandbox | None = None) -> None:
         if settings is None:
             settings = begin_replica(Role.LOADER)
+            require_store_in_reach(settings)
         extra_names = read_extra_names(settings)
         self._store: ArtifactStore = open_store(settings)
         self._verdicts = Verdicts(self._store, verdict_key(extra_names))
@@ -77,7 +79,7 @@ class Loader:
         """
         self._health.beat()
         enter_request(request.request_id)
-        await anyio.to_thread.run_sync(self._require_whole, content, request)
+        await run_sync(self._require_whole, content, request)
         with self._health.track(label=f"vetting of {request.sha256}") as call:
             call.begin()
             try:
@@ -86,7 +88,7 @@ class Loader:
                 VETTINGS.record(verdict="refused", reason=str(error.context.get("reason", "")))
                 raise
             VETTINGS.record(verdict="accepted", reason="")
-            return await anyio.to_thread.run_sync(self._keep, content, request.sha256, report)
+            return await run_sync(self._keep, content, request.sha256, report)
 
     async def fetch(self, sha256: str, size_bytes: int, request_id: str = "") -> bytes:
         """
@@ -99,8 +101,8 @@ class Loader:
         """
         self._health.beat()
         enter_request(request_id)
-        content = await anyio.to_thread.run_sync(self._store.get, sha256, size_bytes)
-        verdict = await anyio.to_thread.run_sync(self._verdicts.find, sha256)
+        content = await run_sync(self._store.get, sha256, size_bytes)
+        verdict = await run_sync(self._verdicts.find, sha256)
         if verdict is None:
             await self._vet_again(content, sha256)
         elif verdict.refusal is not None:
@@ -119,21 +121,21 @@ class Loader:
         """
         self._health.beat()
         enter_request(request_id)
-        verdict = await anyio.to_thread.run_sync(self._verdicts.find, sha256)
+        verdict = await run_sync(self._verdicts.find, sha256)
         if verdict is None or not await self._has(verdict.compiled):
             # Neither a backup nor the collection of garbage knows of these arrays.
-            content = await anyio.to_thread.run_sync(self._store.get, sha256, size_bytes)
+            content = await run_sync(self._store.get, sha256, size_bytes)
             await self._vet_again(content, sha256)
-            verdict = await anyio.to_thread.run_sync(self._verdicts.find, sha256)
+            verdict = await run_sync(self._verdicts.find, sha256)
         if verdict is not None and verdict.refusal is not None:
             raise verdict.refusal
         form = None if verdict is None else verdict.compiled
         if form is None:
             return b""
-        return await anyio.to_thread.run_sync(self._store.get, form.sha256, form.size_bytes)
+        return await run_sync(self._store.get, form.sha256, form.size_bytes)
 
     async def _has(self, form: CompiledForm | None) -> bool:
-        return form is None or await anyio.to_thread.run_sync(self._store.has, form.sha256)
+        return form is None or await run_sync(self._store.has, form.sha256)
 
     async def replay(
         self,
@@ -145,16 +147,14 @@ class Loader:
     ) -> Replay:
         """How one batch ends on the version alone in the sandbox: a query of death or not."""
         enter_request(request_id, version.model_id, version.version)
-        content = await anyio.to_thread.run_sync(
-            self._store.get, version.sha256, version.size_bytes
-        )
+        content = await run_sync(self._store.get, version.sha256, version.size_bytes)
         return await self._sandbox.replay(content, version, signature, method, batch)
 
     async def status(self) -> LoaderStatus:
         """State of sandbox and storage; never raises for a store that is away."""
         state = self._sandbox.state
         try:
-            space = await anyio.to_thread.run_sync(self._store.space)
+            space = await run_sync(self._store.space)
         except PlatformError:
             return LoaderStatus(
                 sandbox=state, storage_ok=False, storage_free_bytes=0, storage_total_bytes=0
@@ -231,7 +231,7 @@ class Loader:
 
     async def _vet_stored(self, content: bytes, sha256: str) -> None:
         try:
-            canary = await anyio.to_thread.run_sync(self._verdicts.find_canary, sha256)
+            canary = await run_sync(self._verdicts.find_canary, sha256)
             request = VetRequest(
                 sha256=sha256,
                 size_bytes=len(content),
@@ -243,8 +243,8 @@ class Loader:
             except UploadRefused as refusal:
                 # What the sandbox alone refuses may be this machine's load or kernel.
                 if refusal.context.get("gate") != "sandbox":
-                    await anyio.to_thread.run_sync(self._verdicts.refuse, sha256, refusal)
+                    await run_sync(self._verdicts.refuse, sha256, refusal)
                 raise
-            await anyio.to_thread.run_sync(self._accept, sha256, report)
+            await run_sync(self._accept, sha256, report)
         finally:
             del self._vettings[sha256]

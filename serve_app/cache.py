@@ -7,6 +7,7 @@ budget counts as a miss, and for a while nobody asks again.
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
@@ -46,6 +47,7 @@ class ValkeyCache:
         url: ``redis://`` or ``rediss://``, credentials included.
         prefix: What all keys of this installation start with.
         client_name: How the server's own lists name this process.
+        longest_ttl_s: The most seconds that a value lives, whatever its kind asks for.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class ValkeyCache:
         prefix: str,
         *,
         client_name: str = "slipway",
+        longest_ttl_s: float = math.inf,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._client: Redis = Redis.from_url(
@@ -65,6 +68,7 @@ class ValkeyCache:
             retry=Retry(NoBackoff(), 0),
         )
         self._prefix = prefix
+        self._longest_ttl_s = longest_ttl_s
         self._sleep = sleep
         self._probe: asyncio.Task[None] | None = None
 
@@ -80,8 +84,8 @@ class ValkeyCache:
         return value if isinstance(value, bytes) else None
 
     async def set(self, key: str, value: bytes, ttl_s: float) -> bool:
-        """Keep a value for ``ttl_s`` seconds; whether that was done."""
-        milliseconds = max(1, int(ttl_s * 1000))
+        """Keep a value for ``ttl_s`` seconds, or the longest allowed; whether that was done."""
+        milliseconds = max(1, int(min(ttl_s, self._longest_ttl_s) * 1000))
         return bool(
             await self._within_budget(
                 lambda: self._client.set(self._prefix + key, value, px=milliseconds), False

@@ -122,7 +122,12 @@ def build_services(
     client_name = f"slipway-ingress-{replica_id[:24]}"
     database = Database.from_settings(settings, application_name=client_name)
     redis_url = settings.redis_url.get_secret_value()
-    cache = ValkeyCache(redis_url, settings.redis_prefix, client_name=client_name)
+    cache = ValkeyCache(
+        redis_url,
+        settings.redis_prefix,
+        client_name=client_name,
+        longest_ttl_s=settings.redis_cache_ttl,
+    )
     follower = ChangeFollower(database, replica_id, wake=cache)
     catalog = Catalog(database, follower)
     tokens = Tokens.from_settings(settings)

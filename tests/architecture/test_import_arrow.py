@@ -25,6 +25,7 @@ ROOMS = {
         "deployments/handles.py",
         "deployments/predictor.py",
         "deployments/loader.py",
+        "deployments/store_reach.py",
         "deployments/router.py",
         "cluster/metrics.py",
         "cluster/launch",

@@ -7,6 +7,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from redis.asyncio import Redis
 
 from cluster.embedded import EmbeddedValkey
 from cluster.errors import PlatformError
@@ -41,6 +42,18 @@ async def test_a_value_expires(cache: ValkeyCache) -> None:
         while await cache.get("brief") is not None:
             continue
     assert await cache.get("long") == b"x"
+
+
+async def test_no_value_lives_longer_than_the_longest_allowed(valkey_url: str) -> None:
+    prefix = f"test{time.monotonic_ns()}:"
+    capped = ValkeyCache(valkey_url, prefix, longest_ttl_s=20)
+    await capped.set("asks for more", b"x", 60)
+    await capped.set("asks for less", b"x", 10)
+
+    async with Redis.from_url(valkey_url) as server:
+        assert 10 < await server.ttl(f"{prefix}asks for more") <= 20
+        assert 0 < await server.ttl(f"{prefix}asks for less") <= 10
+    await capped.close()
 
 
 async def test_prefixes_keep_installations_apart(cache: ValkeyCache, valkey_url: str) -> None:
