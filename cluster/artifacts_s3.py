@@ -12,7 +12,8 @@ from typing import Any
 
 from cluster.artifacts import StoredObject, StoreSpace, note_key, object_key, verify
 from cluster.errors import InsecureSettings, ModelUnavailable
-from cluster.settings import Settings, read_secret_file
+from cluster.setting_sources import read_secret_file
+from cluster.settings import Settings
 
 #: One attempt at one object; obstore retries within ``RETRY_TIMEOUT_S``.
 REQUEST_TIMEOUT_S = 30

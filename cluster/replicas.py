@@ -2,7 +2,8 @@
 
 from cluster.error_tracking import configure_error_tracking
 from cluster.logs import configure_logging
-from cluster.settings import Role, Settings, load_settings
+from cluster.setting_sources import Role, load_settings
+from cluster.settings import Settings
 
 
 def begin_replica(role: Role) -> Settings:

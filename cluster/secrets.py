@@ -13,7 +13,8 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from cluster.private_files import generated_secret, private_directory, write_private
-from cluster.settings import SECRET_NAMES, Settings
+from cluster.setting_sources import SECRET_NAMES
+from cluster.settings import Settings
 
 #: Credentials of an S3 artifact store, which obstore would look for in the environment.
 OBJECT_STORE_SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")

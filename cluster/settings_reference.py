@@ -6,7 +6,8 @@ from typing import Any
 
 from pydantic_core import PydanticUndefined
 
-from cluster.settings import SECRET_NAMES, Settings
+from cluster.setting_sources import SECRET_NAMES
+from cluster.settings import Settings
 
 _HEADING = """# Settings
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 from cluster.contracts import VersionRef
 from cluster.errors import InsecureSettings
-from cluster.settings import Role, Settings, load_settings
+from cluster.setting_sources import Role, load_settings
+from cluster.settings import Settings
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context

@@ -36,7 +36,8 @@ from cluster.health import ReplicaHealth
 from cluster.metrics import VETTINGS
 from cluster.replicas import begin_replica
 from cluster.request_context import enter_request
-from cluster.settings import Role, Settings
+from cluster.setting_sources import Role
+from cluster.settings import Settings
 from deployments.intake.libraries import verdict_key
 from deployments.intake.operator_names import limits_of, read_extra_names
 from deployments.intake.outcomes import Replay
@@ -191,8 +192,7 @@ class Loader:
         self._sandbox.stop()
 
     def __del__(self) -> None:
-        # Serve deletes the object at a graceful stop; after a SIGKILL the zygote sees the socket
-        # close and ends by itself.
+        # By Serve, at a graceful stop; after a SIGKILL the zygote sees the socket close and ends.
         if hasattr(self, "_sandbox"):
             self._sandbox.stop()
 

@@ -27,7 +27,8 @@ from cluster.errors import (
 from cluster.health import ReplicaHealth
 from cluster.replicas import begin_replica
 from cluster.request_context import enter_request
-from cluster.settings import Role, Settings
+from cluster.setting_sources import Role
+from cluster.settings import Settings
 from deployments.black_box import BlackBox
 from deployments.lanes import Lanes
 from deployments.model_cache import ModelCache

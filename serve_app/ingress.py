@@ -15,7 +15,7 @@ from cluster.deploy_args import DeployArgs
 from cluster.errors import ReplicaUnavailable
 from cluster.health import ReplicaHealth
 from cluster.replicas import begin_replica
-from cluster.settings import Role
+from cluster.setting_sources import Role
 from deployments.handles import Handle, ServeLoaders, ServePredictors
 from deployments.router import candidates
 from serve_app.app import create_app

@@ -10,7 +10,7 @@ from ray.serve import Application
 from ray.serve.config import RequestRouterConfig
 
 from cluster.deploy_args import DeployArgs
-from cluster.settings import Role, load_settings
+from cluster.setting_sources import Role, load_settings
 from deployments.loader import Loader
 from deployments.predictor import Predictor
 from serve_app.ingress import Ingress

@@ -20,7 +20,8 @@ from cluster.logs import configure_logging
 from cluster.private_files import write_private
 from cluster.run_record import exclusive
 from cluster.serve_config import ConfigUnusable, find_config
-from cluster.settings import SECRET_NAMES, Settings
+from cluster.setting_sources import SECRET_NAMES
+from cluster.settings import Settings
 from serve_app.cli import local
 from serve_app.cli.backup_replay import Replayed, replay_recorded
 from serve_app.registry.backup_events import record_backup

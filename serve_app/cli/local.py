@@ -19,7 +19,8 @@ from cluster.contracts import JsonObject
 from cluster.embedded import EmbeddedPostgres
 from cluster.errors import PlatformError
 from cluster.run_record import find_record
-from cluster.settings import Role, Settings, load_settings
+from cluster.setting_sources import Role, load_settings
+from cluster.settings import Settings
 from serve_app.registry import audit, migrate, sessions, users
 from serve_app.registry.changes import ChangeFollower
 from serve_app.registry.database import Database, Session

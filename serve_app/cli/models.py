@@ -13,7 +13,7 @@ from rich.progress import open as open_with_progress
 
 from cluster.contracts import ArtifactFormat, JsonObject, VetReport, VetRequest
 from cluster.errors import PlatformError, UploadRefused
-from cluster.settings import Role, load_settings
+from cluster.setting_sources import Role, load_settings
 from serve_app.cli.client import ActAs, ApiClient
 from serve_app.cli.output import AsJson, emit, say, table
 from serve_app.cli.revet import revet

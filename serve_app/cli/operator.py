@@ -3,7 +3,8 @@
 import os
 
 from cluster.secrets import forget_handed
-from cluster.settings import Role, Settings, load_settings
+from cluster.setting_sources import Role, load_settings
+from cluster.settings import Settings
 
 
 def operator_settings() -> Settings:

@@ -14,7 +14,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from cluster.access_log import current_access_log
 from cluster.errors import BadRequest, HeadersTooLarge, PlatformError
 from cluster.request_context import RequestFacts, request_facts_var, request_id_var
-from cluster.settings import Role, Settings, load_settings
+from cluster.setting_sources import Role, load_settings
+from cluster.settings import Settings
 from serve_app.api.errors import error_response, foreign_response, is_v2
 from serve_app.middleware import request_id
 from serve_app.middleware.edge import EDGE_HEADERS, EdgeTrust

@@ -15,7 +15,8 @@ import yaml
 
 from cluster.ray_environment import RayPlaces, fixed_environment, serve_tuning
 from cluster.secrets import OBJECT_STORE_SECRETS, HandedSecrets
-from cluster.settings import SECRET_NAMES, Settings
+from cluster.setting_sources import SECRET_NAMES
+from cluster.settings import Settings
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 COMPOSE: dict[str, Any] = yaml.safe_load(

@@ -6,7 +6,7 @@ import pytest
 
 from cluster.errors import InsecureSettings
 from cluster.hardening import refuse_insecure
-from cluster.settings import Role, load_settings
+from cluster.setting_sources import Role, load_settings
 
 
 @pytest.fixture(autouse=True)
