@@ -1,11 +1,10 @@
 """
 Every error a caller can meet, defined once and without any framework.
 
+Those of a request's form, before anybody asks what it means, are in ``request_errors``.
+
     PlatformError                    internal
       InvalidInput                   invalid_input
-        MalformedJson                malformed_json
-        MalformedMultipart           malformed_multipart
-      BadRequest                     bad_request
       PredictionFailed               prediction_failed
       NonFiniteOutput                non_finite_output
       NotAuthenticated               not_authenticated
@@ -14,13 +13,8 @@ Every error a caller can meet, defined once and without any framework.
         ModelNotFound                model_not_found
       Conflict                       conflict
         ModelConflict                model_conflict
-        IdempotencyKeyInUse          idempotency_key_in_use
-      IdempotencyKeyReused           idempotency_key_reused
-      MethodNotAllowed               method_not_allowed
-      UnsupportedMediaType           unsupported_media_type
       UploadRefused                  upload_refused (or the gate's own code)
       TooLarge                       too_large
-        HeadersTooLarge              headers_too_large
       RateLimited                    rate_limited
       QuotaExceeded                  quota_exceeded
       Overloaded                     overloaded
@@ -33,7 +27,6 @@ Every error a caller can meet, defined once and without any framework.
       ArtifactCorrupt                artifact_corrupt
       DeadlineExceeded               deadline_exceeded
       InsecureSettings               insecure_settings
-      HostRefused                    host_refused
 
 Subclasses set ``code`` and a docstring and never define ``__init__``: an instance must survive
 pickle and the class that Ray derives from it on the way through a replica.  The status of each
@@ -103,24 +96,6 @@ class InvalidInput(PlatformError):
     code = "invalid_input"
 
 
-class MalformedJson(InvalidInput):
-    """The body is not JSON, or not JSON that we accept (NaN, duplicate member, too deep)."""
-
-    code = "malformed_json"
-
-
-class MalformedMultipart(InvalidInput):
-    """The body is not multipart/form-data, or stops before its end."""
-
-    code = "malformed_multipart"
-
-
-class BadRequest(PlatformError):
-    """The request's head cannot be understood, or could be understood in two ways."""
-
-    code = "bad_request"
-
-
 class PredictionFailed(PlatformError):
     """The model raised on an input that its signature allows."""
 
@@ -169,30 +144,6 @@ class ModelConflict(Conflict):
     code = "model_conflict"
 
 
-class IdempotencyKeyInUse(Conflict):
-    """The first request with this Idempotency-Key is still running."""
-
-    code = "idempotency_key_in_use"
-
-
-class IdempotencyKeyReused(PlatformError):
-    """The Idempotency-Key was spent on another body."""
-
-    code = "idempotency_key_reused"
-
-
-class MethodNotAllowed(PlatformError):
-    """The path exists and does not take this HTTP method."""
-
-    code = "method_not_allowed"
-
-
-class UnsupportedMediaType(PlatformError):
-    """The body's type or encoding is not one that the route takes."""
-
-    code = "unsupported_media_type"
-
-
 class UploadRefused(PlatformError):
     """A gate of the intake refused the file; context: gate, code, name, advice."""
 
@@ -203,12 +154,6 @@ class TooLarge(PlatformError):
     """More bytes than the bound; the sentence names the bound."""
 
     code = "too_large"
-
-
-class HeadersTooLarge(TooLarge):
-    """More headers, or more bytes of them, than a request may carry."""
-
-    code = "headers_too_large"
 
 
 class RateLimited(PlatformError):
@@ -281,9 +226,3 @@ class InsecureSettings(PlatformError):
     """The settings would make an unsafe service; the message names every fault."""
 
     code = "insecure_settings"
-
-
-class HostRefused(PlatformError):
-    """The Host header is not on the allow-list."""
-
-    code = "host_refused"

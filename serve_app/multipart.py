@@ -11,13 +11,8 @@ from dataclasses import dataclass
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from cluster.errors import (
-    Fault,
-    InvalidInput,
-    MalformedMultipart,
-    TooLarge,
-    UnsupportedMediaType,
-)
+from cluster.errors import Fault, InvalidInput, TooLarge
+from cluster.request_errors import MalformedMultipart, UnsupportedMediaType
 
 #: The part that carries the file.
 FILE_PART = "file"

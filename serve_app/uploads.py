@@ -20,13 +20,8 @@ from typing import BinaryIO, Self
 from starlette.requests import ClientDisconnect
 
 from cluster.contracts import Examples
-from cluster.errors import (
-    DeadlineExceeded,
-    MalformedMultipart,
-    PlatformError,
-    QuotaExceeded,
-    StorageFull,
-)
+from cluster.errors import DeadlineExceeded, PlatformError, QuotaExceeded, StorageFull
+from cluster.request_errors import MalformedMultipart
 from cluster.settings import Settings
 from serve_app.multipart import FormBounds, FormReader, file_too_large
 from serve_app.upload_fields import FIELD_BYTES_MAX, decode_fields

@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from cluster import errors
+from cluster import errors, request_errors
 from cluster.errors import PlatformError
 from cluster.request_context import request_id_var
 from serve_app.api.allowed_methods import allowed_methods
@@ -27,21 +27,21 @@ log = logging.getLogger(__name__)
 STATUS: dict[type[BaseException], int] = {
     errors.PlatformError: 500,
     errors.InvalidInput: 422,
-    errors.MalformedJson: 400,
-    errors.MalformedMultipart: 400,
-    errors.BadRequest: 400,
+    request_errors.MalformedJson: 400,
+    request_errors.MalformedMultipart: 400,
+    request_errors.BadRequest: 400,
     errors.PredictionFailed: 422,
     errors.NonFiniteOutput: 422,
     errors.NotAuthenticated: 401,
     errors.NotPermitted: 403,
     errors.NotFound: 404,
     errors.Conflict: 409,
-    errors.IdempotencyKeyReused: 422,
-    errors.MethodNotAllowed: 405,
-    errors.UnsupportedMediaType: 415,
+    request_errors.IdempotencyKeyReused: 422,
+    request_errors.MethodNotAllowed: 405,
+    request_errors.UnsupportedMediaType: 415,
     errors.UploadRefused: 422,
     errors.TooLarge: 413,
-    errors.HeadersTooLarge: 431,
+    request_errors.HeadersTooLarge: 431,
     errors.RateLimited: 429,
     errors.QuotaExceeded: 429,
     errors.Overloaded: 503,
@@ -54,7 +54,7 @@ STATUS: dict[type[BaseException], int] = {
     errors.ArtifactCorrupt: 500,
     errors.DeadlineExceeded: 504,
     errors.InsecureSettings: 500,
-    errors.HostRefused: 400,
+    request_errors.HostRefused: 400,
 }
 #: The Open Inference Protocol answers 400 where /api answers 422.
 V2_STATUS: dict[type[BaseException], int] = {

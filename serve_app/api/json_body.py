@@ -12,7 +12,7 @@ from fastapi import Request
 from fastapi.routing import APIRoute
 from starlette.responses import Response
 
-from cluster.errors import MalformedJson, UnsupportedMediaType
+from cluster.request_errors import MalformedJson, UnsupportedMediaType
 
 #: No body of these routes nests deeper by itself.
 MAX_DEPTH = 32

@@ -11,7 +11,8 @@ from typing import Any
 import orjson
 
 from cluster.contracts import JsonObject
-from cluster.errors import MAX_DETAILS, Fault, InvalidInput, MalformedJson
+from cluster.errors import MAX_DETAILS, Fault, InvalidInput
+from cluster.request_errors import MalformedJson
 
 _SHOWN_LENGTH = 80
 

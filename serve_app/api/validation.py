@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 
 from fastapi.exceptions import RequestValidationError
 
-from cluster.errors import MAX_DETAILS, Fault, InvalidInput, MalformedJson
+from cluster.errors import MAX_DETAILS, Fault, InvalidInput
+from cluster.request_errors import MalformedJson
 
 #: Our code for pydantic's kinds; others keep pydantic's word.
 CODES = {"extra_forbidden": "unknown_member", "missing": "missing"}

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cluster.errors import BadRequest, PlatformError, TooLarge, UnsupportedMediaType
+from cluster.errors import PlatformError, TooLarge
 from cluster.request_context import request_id_var
+from cluster.request_errors import BadRequest, UnsupportedMediaType
 from cluster.settings import Settings
 from serve_app.api.errors import error_response, is_v2
 from serve_app.middleware.inflation import Inflation

@@ -12,8 +12,9 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cluster.access_log import current_access_log
-from cluster.errors import BadRequest, HeadersTooLarge, PlatformError
+from cluster.errors import PlatformError
 from cluster.request_context import RequestFacts, request_facts_var, request_id_var
+from cluster.request_errors import BadRequest, HeadersTooLarge
 from cluster.setting_sources import Role, load_settings
 from cluster.settings import Settings
 from serve_app.api.errors import error_response, foreign_response, is_v2

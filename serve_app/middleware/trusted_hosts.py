@@ -2,8 +2,8 @@
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from cluster.errors import HostRefused
 from cluster.request_context import request_id_var
+from cluster.request_errors import HostRefused
 from serve_app.api.errors import error_response, is_v2
 from serve_app.middleware.exempt import is_health
 

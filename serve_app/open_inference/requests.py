@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from cluster.contracts import JsonObject
-from cluster.errors import InvalidInput, MalformedJson
+from cluster.errors import InvalidInput
+from cluster.request_errors import MalformedJson
 from deployments.signatures.faults import refuse
 from serve_app.api.prediction_json import parse_object, refuse_unknown
 from serve_app.open_inference.tensors import DATATYPES, Tensor

@@ -14,7 +14,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from cluster.contracts import JsonObject
-from cluster.errors import IdempotencyKeyInUse, IdempotencyKeyReused
+from cluster.request_errors import IdempotencyKeyInUse, IdempotencyKeyReused
 from serve_app.registry.tables import Follower, IdempotencyKey
 
 KEPT = timedelta(hours=24)

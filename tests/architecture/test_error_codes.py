@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster import errors
+from cluster import errors, request_errors
 from serve_app.api.errors import status_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -39,7 +39,7 @@ def _status(call: ast.Call, given: dict[str, ast.expr]) -> str:
     name = call.func.id if isinstance(call.func, ast.Name) else getattr(call.func, "attr", "")
     if name == "EdgeError":
         return ast.unparse(given["status"])
-    cls = MAKERS.get(name) or vars(errors).get(name)
+    cls = MAKERS.get(name) or (vars(errors) | vars(request_errors)).get(name)
     if isinstance(cls, type) and issubclass(cls, errors.PlatformError):
         return str(status_of(cls("x")))
     return ""

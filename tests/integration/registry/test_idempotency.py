@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import delete, func, update
 
-from cluster.errors import IdempotencyKeyInUse, IdempotencyKeyReused
+from cluster.request_errors import IdempotencyKeyInUse, IdempotencyKeyReused
 from serve_app.registry.changes import ChangeFollower
 from serve_app.registry.database import Database
 from serve_app.registry.idempotency import StoredAnswer, abandon, begin, finish

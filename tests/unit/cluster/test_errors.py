@@ -22,7 +22,9 @@ def every_error(root: type[PlatformError] = PlatformError) -> Iterator[type[Plat
 
 ERRORS = sorted(set(every_error()), key=lambda cls: cls.__name__)
 #: The launcher's own, which end a command and never a request, are defined beside it.
-HTTP_ERRORS = [cls for cls in ERRORS if cls.__module__ == "cluster.errors"]
+HTTP_ERRORS = [
+    cls for cls in ERRORS if cls.__module__ in {"cluster.errors", "cluster.request_errors"}
+]
 
 
 @pytest.mark.parametrize("cls", ERRORS)

@@ -8,7 +8,7 @@ from fastapi import APIRouter, FastAPI, HTTPException, Query
 from pydantic import BaseModel, ConfigDict
 from ray.exceptions import RayTaskError
 
-from cluster import errors
+from cluster import errors, request_errors
 from cluster.errors import Fault, InvalidInput, PlatformError
 from cluster.settings import Settings
 from serve_app.api.errors import error_response, install, status_of
@@ -73,18 +73,18 @@ def http() -> httpx.AsyncClient:
     ("error", "status", "v2_status"),
     [
         (errors.InvalidInput("x"), 422, 400),
-        (errors.MalformedJson("x"), 400, 400),
+        (request_errors.MalformedJson("x"), 400, 400),
         (errors.PredictionFailed("x"), 422, 400),
         (errors.NonFiniteOutput("x"), 422, 422),
         (errors.NotAuthenticated("x"), 401, 401),
         (errors.NotPermitted("x"), 403, 403),
         (errors.ModelNotFound("x"), 404, 404),
         (errors.ModelConflict("x"), 409, 409),
-        (errors.IdempotencyKeyInUse("x", retry_after_s=2), 409, 409),
-        (errors.IdempotencyKeyReused("x"), 422, 422),
+        (request_errors.IdempotencyKeyInUse("x", retry_after_s=2), 409, 409),
+        (request_errors.IdempotencyKeyReused("x"), 422, 422),
         (errors.UploadRefused("x"), 422, 422),
         (errors.TooLarge("x"), 413, 413),
-        (errors.HeadersTooLarge("x"), 431, 431),
+        (request_errors.HeadersTooLarge("x"), 431, 431),
         (errors.RateLimited("x"), 429, 429),
         (errors.QuotaExceeded("x"), 429, 429),
         (errors.Overloaded("x"), 503, 503),
@@ -115,7 +115,7 @@ async def test_one_table_maps_errors_to_statuses(
         (errors.RateLimited("x", retry_after_s=0.01), "retry-after", "1"),
         (errors.QuotaExceeded("x"), "retry-after", "60"),
         (errors.Overloaded("x"), "retry-after", "1"),
-        (errors.IdempotencyKeyInUse("x", retry_after_s=2), "retry-after", "2"),
+        (request_errors.IdempotencyKeyInUse("x", retry_after_s=2), "retry-after", "2"),
         (errors.NotAuthenticated("x"), "www-authenticate", 'Bearer realm="slipway"'),
         (errors.TooLarge("x"), "connection", "close"),
         (errors.RateLimited("x", headers={"RateLimit": "r"}), "ratelimit", "r"),

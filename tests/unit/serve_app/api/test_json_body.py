@@ -2,7 +2,7 @@
 
 import pytest
 
-from cluster.errors import MalformedJson
+from cluster.request_errors import MalformedJson
 from serve_app.api.json_body import decode
 
 

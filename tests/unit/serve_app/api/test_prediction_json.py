@@ -2,7 +2,8 @@ from typing import Any
 
 import pytest
 
-from cluster.errors import InvalidInput, MalformedJson
+from cluster.errors import InvalidInput
+from cluster.request_errors import MalformedJson
 from serve_app.api.prediction_json import parse_object, parse_strictly, refuse_unknown
 
 
