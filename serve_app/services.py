@@ -117,19 +117,81 @@ def build_services(
     Raises:
         InsecureSettings: If DATABASE_URL, REDIS_URL or SECRET_KEY is missing.
     """
+    client_name = f"slipway-ingress-{replica_id[:24]}"
+    registry = _open_registry(settings, replica_id, client_name)
+    identity = _identity(settings, registry, client_name)
+    catalog = Catalog(registry.database, registry.follower)
+    trials = _trials(settings, loaders, registry.database)
+    coalescer = Coalescer(
+        RetryingPredictor(predictors, judge=trials),
+        limits=CoalescerLimits(max_rows=coalesce_max_rows) if coalesce_max_rows else None,
+        replicas=predictor_count,
+    )
+    short_path = _short_path(settings, loaders)
+    return Services(
+        settings=settings,
+        replica_id=replica_id,
+        database=registry.database,
+        cache=registry.cache,
+        follower=registry.follower,
+        catalog=catalog,
+        tokens=identity.tokens,
+        passwords=identity.passwords,
+        identities=Identities(registry.database, identity.tokens, registry.follower),
+        limits=identity.limits,
+        accounts=identity.accounts,
+        predictors=predictors,
+        loaders=loaders,
+        coalescer=coalescer,
+        trials=trials,
+        inference=_inference(settings, catalog, coalescer, short_path, registry.stats),
+        stats=registry.stats,
+        uploads=Uploads.from_settings(settings),
+        vetting=_vetting(settings, loaders),
+        model_lists=ModelLists(registry.cache, registry.follower),
+        short_path=short_path,
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Registry:
+    """PostgreSQL, what wakes its followers, and what is written to it in passing."""
+
+    database: Database
+    cache: ValkeyCache
+    follower: ChangeFollower
+    stats: StatsRecorder
+
+
+def _open_registry(settings: Settings, replica_id: str, client_name: str) -> _Registry:
     if settings.redis_url is None:
         raise InsecureSettings("REDIS_URL is not set: set it, or run `slipway services start`")
-    client_name = f"slipway-ingress-{replica_id[:24]}"
     database = Database.from_settings(settings, application_name=client_name)
-    redis_url = settings.redis_url.get_secret_value()
     cache = ValkeyCache(
-        redis_url,
+        settings.redis_url.get_secret_value(),
         settings.redis_prefix,
         client_name=client_name,
         longest_ttl_s=settings.redis_cache_ttl,
     )
-    follower = ChangeFollower(database, replica_id, wake=cache)
-    catalog = Catalog(database, follower)
+    return _Registry(
+        database=database,
+        cache=cache,
+        follower=ChangeFollower(database, replica_id, wake=cache),
+        stats=StatsRecorder(database, replica_id),
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Identity:
+    """Who is asking, and how often they may."""
+
+    tokens: Tokens
+    passwords: Passwords
+    limits: Limits
+    accounts: Accounts
+
+
+def _identity(settings: Settings, registry: _Registry, client_name: str) -> _Identity:
     tokens = Tokens.from_settings(settings)
     passwords = Passwords()
     limits = Limits.from_settings(settings, client_name=client_name)
@@ -139,56 +201,43 @@ def build_services(
         prefix=settings.redis_prefix,
         replicas=settings.workers,
     )
-    stats = StatsRecorder(database, replica_id)
-    short_path = _short_path(settings, loaders)
-    bounds = CoalescerLimits(max_rows=coalesce_max_rows) if coalesce_max_rows else None
-    trials = Trials(
-        loaders,
-        Charges(database),
-        find_last_words=partial(find_last_words, box_directory(settings)),
-    )
-    coalescer = Coalescer(
-        RetryingPredictor(predictors, judge=trials), limits=bounds, replicas=predictor_count
-    )
-    return Services(
+    accounts = Accounts(
         settings=settings,
-        replica_id=replica_id,
-        database=database,
-        cache=cache,
-        follower=follower,
-        catalog=catalog,
+        database=registry.database,
+        follower=registry.follower,
         tokens=tokens,
         passwords=passwords,
-        identities=Identities(database, tokens, follower),
-        limits=limits,
-        accounts=Accounts(
-            settings=settings,
-            database=database,
-            follower=follower,
-            tokens=tokens,
-            passwords=passwords,
-            lockout=lockout,
-        ),
-        predictors=predictors,
-        loaders=loaders,
+        lockout=lockout,
+    )
+    return _Identity(tokens=tokens, passwords=passwords, limits=limits, accounts=accounts)
+
+
+def _trials(settings: Settings, loaders: Loaders, database: Database) -> Trials:
+    last_words = partial(find_last_words, box_directory(settings))
+    return Trials(loaders, Charges(database), find_last_words=last_words)
+
+
+def _inference(
+    settings: Settings,
+    catalog: Catalog,
+    coalescer: Coalescer,
+    short_path: CompiledModels | None,
+    stats: StatsRecorder,
+) -> Inference:
+    return Inference(
+        catalog=catalog,
         coalescer=coalescer,
-        trials=trials,
-        inference=Inference(
-            catalog=catalog,
-            coalescer=coalescer,
-            short_path=short_path,
-            cache=ResultCache(max_bytes=settings.result_cache_bytes),
-            observers=(count_prediction, tally_into(stats)),
-        ),
-        stats=stats,
-        uploads=Uploads.from_settings(settings),
-        vetting=Vetting(
-            loaders,
-            patience_s=settings.request_timeout_s,
-            per_user=settings.max_concurrent_vettings_per_user,
-        ),
-        model_lists=ModelLists(cache, follower),
         short_path=short_path,
+        cache=ResultCache(max_bytes=settings.result_cache_bytes),
+        observers=(count_prediction, tally_into(stats)),
+    )
+
+
+def _vetting(settings: Settings, loaders: Loaders) -> Vetting:
+    return Vetting(
+        loaders,
+        patience_s=settings.request_timeout_s,
+        per_user=settings.max_concurrent_vettings_per_user,
     )
 
 
