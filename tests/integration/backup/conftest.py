@@ -1,11 +1,13 @@
 """A platform with something in it, and an empty host."""
 
+import uuid
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from cluster.backup.destination_files import DirectoryDestination
-from tests.integration.backup.platforms import Platform, platform_at
+from tests.integration.backup.platforms import Platform, clone, platform_at
 
 VERSIONS = 11
 
@@ -22,6 +24,21 @@ def platform(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Pla
 def empty_host(empty_database_url: str, tmp_path: Path) -> Platform:
     """A database without a table, a store without a file."""
     return platform_at(empty_database_url, tmp_path / "restored")
+
+
+@pytest.fixture
+def make_occupied(
+    postgres_server: str, _template_database: str, tmp_path: Path
+) -> Callable[[], Platform]:
+    """Makes a platform with one account and two versions of its own."""
+
+    def make() -> Platform:
+        name = f"occupied_{uuid.uuid4().hex[:12]}"
+        host = platform_at(clone(postgres_server, name, _template_database), tmp_path / name)
+        host.fill("old@example.org", versions=2)
+        return host
+
+    return make
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from tests.integration.models_api.conftest import House
-from tests.integration.models_api.test_managing import make
+from tests.integration.models_api.making import make
 
 pytestmark = pytest.mark.anyio
 

@@ -9,7 +9,7 @@ import pytest
 from cluster.contracts import VetReport, VetRequest
 from serve_app.vetting import VETTINGS_AT_A_TIME, Vetting
 from tests.integration.models_api.conftest import House, NotingLoaders, skops_file
-from tests.integration.models_api.test_uploading import upload
+from tests.integration.models_api.uploading import upload
 
 pytestmark = pytest.mark.anyio
 USERS = 30
