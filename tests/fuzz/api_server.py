@@ -14,7 +14,6 @@ import sys
 import threading
 import uuid
 from collections.abc import Coroutine
-from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -30,19 +29,15 @@ from sklearn.linear_model import LogisticRegression
 from cluster.embedded import EmbeddedPostgres, EmbeddedValkey
 from cluster.settings import Settings
 from deployments.loader import Loader
-from deployments.predictor import Predictor
 from serve_app.app import create_app
 from serve_app.hot_routes import HotRoutes
-from serve_app.local import LocalLoaders, LocalPredictors
 from serve_app.registry import users
 from serve_app.registry.database import Session
 from serve_app.registry.migrate import upgrade
 from serve_app.registry.sessions import open_session
 from serve_app.registry.users import Account
-from serve_app.security.accounts import Accounts
-from serve_app.security.lockout import Lockout
-from serve_app.security.passwords import Passwords
-from serve_app.services import Services, build_services
+from serve_app.services import Services
+from tests.integration.one_process import services_over, with_quick_passwords
 
 ROLES = ("member", "publisher", "admin")
 #: As the descriptions in the OpenAPI document name their examples.
@@ -80,7 +75,8 @@ def main() -> None:
 
 def _serve(settings: Settings) -> None:
     loader = Loader(settings=settings)
-    services = _services(settings, loader)
+    # Hashes that take no time, and no password that the fuzzer guesses locks it out.
+    services = with_quick_passwords(services_over(settings, loader, replica_id="fuzzed"), settings)
     app = HotRoutes(create_app(services), settings)
     config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", lifespan="on")
     server = uvicorn.Server(config)
@@ -106,28 +102,6 @@ def _serve(settings: Settings) -> None:
         server.should_exit = True
         thread.join()
         loader.close()
-
-
-def _services(settings: Settings, loader: Loader) -> Services:
-    services = build_services(
-        settings,
-        predictors=LocalPredictors(Predictor(loader, settings=settings)),
-        loaders=LocalLoaders(loader),
-        replica_id="fuzzed",
-    )
-    # Hashes that take no time, and no password that the fuzzer guesses locks it out.
-    services.passwords.close()
-    passwords = Passwords(memory_kib=64, passes=1)
-    lockout = Lockout(services.limits.scripts, limit=UNLIMITED, prefix=settings.redis_prefix)
-    accounts = Accounts(
-        settings=settings,
-        database=services.database,
-        follower=services.follower,
-        tokens=services.tokens,
-        passwords=passwords,
-        lockout=lockout,
-    )
-    return replace(services, passwords=passwords, accounts=accounts)
 
 
 async def _token(services: Services, role: str) -> str:

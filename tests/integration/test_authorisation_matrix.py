@@ -12,7 +12,6 @@ from cluster.settings import Settings
 from serve_app.app import create_app
 from serve_app.hot_routes import HotRoutes
 from serve_app.services import build_services
-from tests.integration.accounts.conftest import with_quick_passwords
 from tests.integration.authorisation import (
     CALLERS,
     World,
@@ -27,6 +26,7 @@ from tests.integration.authorisation import (
 )
 from tests.integration.authorisation_table import TABLE
 from tests.integration.models_api.conftest import NotingLoaders
+from tests.integration.one_process import with_quick_passwords
 
 pytestmark = pytest.mark.anyio
 #: These leave what they are about as it was.

@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,9 @@ from cluster.settings import Settings
 from serve_app.app import create_app
 from serve_app.registry import users
 from serve_app.registry.users import Account
-from serve_app.security.passwords import Passwords
 from serve_app.services import Services, build_services
 from tests.integration.models_api.conftest import NotingLoaders, NotingPredictors
+from tests.integration.one_process import with_quick_passwords
 
 PASSWORD = "correct horse battery"
 EDGE_TOKEN = "e" * 40
@@ -100,24 +100,3 @@ async def house(settings: Settings) -> AsyncIterator[House]:
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://testserver") as http:
             yield House(services, http)
-
-
-def with_quick_passwords(services: Services, settings: Settings) -> Services:
-    """The same services with passwords that take no time."""
-    from serve_app.security.accounts import Accounts
-    from serve_app.security.lockout import Lockout
-
-    services.passwords.close()
-    passwords = Passwords(memory_kib=64, passes=1)
-    lockout = Lockout(
-        services.limits.scripts, limit=settings.login_rate_limit, prefix=settings.redis_prefix
-    )
-    accounts = Accounts(
-        settings=settings,
-        database=services.database,
-        follower=services.follower,
-        tokens=services.tokens,
-        passwords=passwords,
-        lockout=lockout,
-    )
-    return replace(services, passwords=passwords, accounts=accounts)

@@ -9,7 +9,6 @@ import sysconfig
 import venv
 from pathlib import Path
 
-import httpx
 import numpy as np
 import pytest
 from pydantic import SecretStr
@@ -17,13 +16,8 @@ from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import make_pipeline
 
 from cluster.settings import Settings
-from deployments.loader import Loader
-from deployments.predictor import Predictor
-from serve_app.app import create_app
-from serve_app.local import LocalLoaders, LocalPredictors
-from serve_app.services import build_services
-from tests.integration.models_api.conftest import signed_in
-from tests.integration.models_api.real_platform import predict, upload
+from tests.integration.models_api.real_platform import Platform, predict, upload
+from tests.integration.one_process import running_services
 from tests.unit.deployments.intake.company import Doubler
 
 pytestmark = pytest.mark.anyio
@@ -117,25 +111,13 @@ async def test_a_listed_class_predicts_over_http(
         default_rate_limit=1_000_000,
         intake_extra_names=names,
     )
-    loader = Loader(settings=settings)
-    services = build_services(
-        settings,
-        predictors=LocalPredictors(Predictor(loader, settings=settings)),
-        loaders=LocalLoaders(loader),
-        replica_id="custom",
-    )
-    await services.start()
-    try:
-        transport = httpx.ASGITransport(create_app(services))
-        client = await signed_in(services, transport, "own@example.org", "publisher")
+    async with running_services(settings, replica_id="custom") as services:
+        client = await Platform(services).user()
         model = make_pipeline(Doubler(factor=3), LinearRegression())
         rows = [[1.0], [2.0], [5.0]]
         content = pickle.dumps(model.fit(np.array(rows), [3.0, 6.0, 15.0]))
         made = await upload(client, content)
         answers = await predict(client, rows)
-    finally:
-        await services.close()
-        loader.close()
 
     assert made.status_code == 201, made.text
     np.testing.assert_allclose(np.array(answers), [3.0, 6.0, 15.0], atol=1e-9)

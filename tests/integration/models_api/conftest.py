@@ -4,7 +4,7 @@ import hashlib
 import io
 import zipfile
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,7 +21,6 @@ from cluster.contracts import (
     OutputSpec,
     PredictCall,
     PredictReply,
-    SandboxState,
     Signature,
     VersionRef,
     VetReport,
@@ -34,6 +33,7 @@ from serve_app.app import create_app
 from serve_app.registry import users
 from serve_app.registry.sessions import open_session
 from serve_app.services import Services, build_services
+from tests.unit.deployments.told_sandbox import REPORT, WALLS
 
 SIGNATURE = Signature(
     kind="table",
@@ -71,15 +71,8 @@ class NotingLoaders:
                 name="os.system",
             )
         self.stored[hashlib.sha256(content).hexdigest()] = content
-        return VetReport(
-            format="skops",
-            signature=SIGNATURE,
-            engines={"predict": "linear"},
-            engine_notes={},
-            cost_per_row_s={"predict": 0.00001},
-            memory_bytes=1000,
-            warnings=("trained with 1.8",) if b"old" in content else (),
-        )
+        warnings = ("trained with 1.8",) if b"old" in content else ()
+        return replace(REPORT, signature=SIGNATURE, canary={}, warnings=warnings)
 
     async def fetch(self, sha256: str, size_bytes: int) -> bytes:
         if len(self.stored.get(sha256, b"")) != size_bytes:
@@ -97,9 +90,8 @@ class NotingLoaders:
         )
 
     async def status(self) -> LoaderStatus:
-        sandbox = SandboxState(landlock_abi=7, seccomp=True, rlimits=True)
         return LoaderStatus(
-            sandbox=sandbox, storage_ok=True, storage_free_bytes=1, storage_total_bytes=1
+            sandbox=WALLS, storage_ok=True, storage_free_bytes=1, storage_total_bytes=1
         )
 
     async def ping(self) -> None:

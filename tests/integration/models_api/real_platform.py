@@ -11,12 +11,10 @@ import skops.io
 from pydantic import SecretStr
 
 from cluster.settings import Settings
-from deployments.loader import Loader
-from deployments.predictor import Predictor
 from serve_app.app import create_app
-from serve_app.local import LocalLoaders, LocalPredictors
-from serve_app.services import Services, build_services
+from serve_app.services import Services
 from tests.integration.models_api.conftest import signed_in
+from tests.integration.one_process import running_services
 
 
 def as_joblib(model: object) -> bytes:
@@ -56,19 +54,8 @@ async def real_platform(
         secret_key=SecretStr("k" * 40),
         default_rate_limit=1_000_000,
     )
-    loader = Loader(settings=settings)
-    services = build_services(
-        settings,
-        predictors=LocalPredictors(Predictor(loader, settings=settings)),
-        loaders=LocalLoaders(loader),
-        replica_id="real",
-    )
-    await services.start()
-    try:
+    async with running_services(settings, replica_id="real") as services:
         yield Platform(services)
-    finally:
-        await services.close()
-        loader.close()
 
 
 async def upload(

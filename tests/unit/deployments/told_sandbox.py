@@ -26,6 +26,7 @@ SIGNATURE = Signature(
     classes=None,
     sklearn_version="1.9.1",
 )
+WALLS = SandboxState(landlock_abi=7, seccomp=True, rlimits=True)
 REPORT = VetReport(
     format="skops",
     signature=SIGNATURE,
@@ -44,9 +45,7 @@ class ToldSandbox:
     refusal: PlatformError | None = None
     is_alive: bool = True
     utilisation: float = 0.0
-    state: SandboxState = field(
-        default_factory=lambda: SandboxState(landlock_abi=7, seccomp=True, rlimits=True)
-    )
+    state: SandboxState = WALLS
     asked: list[VetRequest] = field(default_factory=list)
     is_stopped: bool = False
 
