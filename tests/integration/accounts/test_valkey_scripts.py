@@ -1,12 +1,13 @@
 """A Valkey that is up is never taken for one that is away, and one that is back is found."""
 
 import asyncio
+import select
 import socket
-import time
 import uuid
 from typing import Any
 
 import pytest
+from redis.asyncio import Connection
 
 from serve_app.security import valkey_scripts
 from serve_app.security.lockout import Lockout
@@ -18,9 +19,32 @@ pytestmark = pytest.mark.anyio
 SLOW = "local n = 0 for _ = 1, 2000000 do n = n + 1 end return {n}"
 
 
-def stand_still(seconds: float) -> None:
-    """Stop this process's event loop, as a machine with other things to do would."""
-    time.sleep(seconds)
+class Stall:
+    """Lets this process's event loop stand still, as a machine with other things to do would."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.sent = asyncio.Event()
+        self._socket: socket.socket | None = None
+        self._lost_s = 0.0
+        loop = asyncio.get_running_loop()
+        clock, send = loop.time, Connection.send_packed_command
+
+        async def noted(connection: Any, *arguments: Any, **options: Any) -> None:
+            await send(connection, *arguments, **options)
+            self._socket = connection._writer.get_extra_info("socket")
+            self.sent.set()
+
+        monkeypatch.setattr(loop, "time", lambda: clock() + self._lost_s)
+        monkeypatch.setattr(Connection, "send_packed_command", noted)
+
+    def until_answered(self) -> None:
+        """Let nothing run until the answer to what was sent lies in the socket."""
+        assert self._socket is not None
+        assert select.select([self._socket], [], [], 30)[0]
+
+    def lose(self, seconds: float) -> None:
+        """Every timer that would have come in that time is due at once."""
+        self._lost_s += seconds
 
 
 def new_prefix() -> str:
@@ -30,29 +54,38 @@ def new_prefix() -> str:
 async def test_a_process_that_stood_still_reads_the_answer(
     valkey_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(valkey_scripts, "TIMEOUT_S", 0.4)
     scripts = ValkeyScripts.from_url(valkey_url)
-    await scripts.run("return {1}", [], [])
+    # So that the digest is known, and what is sent next is the call itself.
+    await scripts.run(SLOW, [], [])
+    stall = Stall(monkeypatch)
 
     call = asyncio.create_task(scripts.run(SLOW, [], []))
-    # Until the call is on its way.
-    await asyncio.sleep(0.005)
-    stand_still(0.6)
+    await stall.sent.wait()
+    stall.until_answered()
+    stall.lose(valkey_scripts.TIMEOUT_S)
 
     assert await call == [2_000_000]
     assert not scripts.is_away
     await scripts.close()
 
 
-async def test_failed_logins_of_a_busy_process_are_counted_by_all(valkey_url: str) -> None:
+async def test_failed_logins_of_a_busy_process_are_counted_by_all(
+    valkey_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     scripts = ValkeyScripts.from_url(valkey_url)
     door = Lockout(scripts, limit=100, prefix=new_prefix())
+    stall = Stall(monkeypatch)
 
     attempts = []
+    # The process stands still before it asks, once it has asked, and while the answer comes.
     for number in range(3):
+        stall.sent.clear()
         attempt = asyncio.create_task(door.attempt("10.0.0.1", f"user{number}@example.org"))
-        await asyncio.sleep(0.0003 * number)
-        stand_still(0.6)
+        if number > 0:
+            await stall.sent.wait()
+        if number > 1:
+            stall.until_answered()
+        stall.lose(valkey_scripts.TIMEOUT_S)
         attempts.append(await attempt)
 
     assert [attempt.is_local for attempt in attempts] == [False] * 3
