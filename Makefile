@@ -9,10 +9,12 @@ ENV_FILE ?= .env.development
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-quiet fuzz lint lock bench bench-peers bench-security bench-hostile chaos clean fuzz-api
+.PHONY: help install run test test-quiet fuzz lint lock bench bench-peers bench-security bench-hostile chaos clean fuzz-api
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(VENV)/run.stamp ## Set everything up that `slipway` needs, and run nothing
 
 run: $(VENV)/run.stamp ## Set everything up and run the platform on http://127.0.0.1:8000 (PORT changes it)
 	@ENV_FILE=$(ENV_FILE) exec $(BIN)/slipway up
