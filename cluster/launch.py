@@ -11,6 +11,8 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
+import psutil
+
 from cluster.addresses import (
     answers,
     dashboard_url,
@@ -21,6 +23,7 @@ from cluster.addresses import (
 )
 from cluster.databases import Databases, ServicesMarker, with_urls
 from cluster.exposure import OpenPorts, refuse_exposed
+from cluster.front_door import FrontDoor
 from cluster.hardening import refuse_insecure
 from cluster.ports import RememberedPorts, require_free
 from cluster.ray_environment import ray_environment
@@ -36,7 +39,6 @@ from cluster.run_record import (
     RunRecord,
     clear_record,
     find_record,
-    own_identity,
     write_record,
 )
 from cluster.secrets import HandedSecrets, hand_over, read_token
@@ -162,7 +164,7 @@ class Platform:
 
     def _refuse_exposed(self) -> None:
         refuse_exposed(
-            remains(self._temporary, self.head.record if self.head else None),
+            self._remains(),
             OpenPorts.of(self._settings, own_http_ports(self._home)),
             self.dashboard_url,
         )
@@ -197,6 +199,9 @@ class Platform:
             if self._api is not None and self.head is not None and self.head.is_running:
                 self._say("draining")
                 with while_draining or contextlib.nullcontext():
+                    # Serve's own shutdown begins with killing HAProxy.
+                    door = FrontDoor(self._temporary, self._settings.port, self._remains)
+                    door.drain(self._settings.request_timeout_s)
                     self._api.shutdown(SHUTDOWN_TIMEOUT_S)
             if self.head is not None:
                 self._say("stopping Ray")
@@ -207,6 +212,9 @@ class Platform:
             with contextlib.suppress(OSError):
                 self._settings.draining_file.unlink()
             clear_record(self._home)
+
+    def _remains(self) -> list[psutil.Process]:
+        return remains(self._temporary, self.head.record if self.head else None)
 
     def _require_head(self) -> None:
         if self.head is None or not self.head.is_running:
@@ -228,20 +236,9 @@ class Platform:
         )
 
     def _note(self, phase: str) -> None:
-        pid, created_s = own_identity()
         head = self.head.record if self.head else None
-        write_record(
-            self._home,
-            RunRecord(
-                pid=pid,
-                created_s=created_s,
-                url=self.url,
-                dashboard_url=self.dashboard_url,
-                phase=phase,
-                head_pid=head.pid if head else None,
-                head_created_s=head.created_s if head else None,
-            ),
-        )
+        record = RunRecord.of_this_process(self.url, self.dashboard_url, phase, head)
+        write_record(self._home, record)
 
 
 def _server_name(variable: str) -> str:

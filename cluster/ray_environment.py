@@ -27,6 +27,12 @@ FOREIGN = frozenset({"RAY_ADDRESS", "RAY_API_SERVER_ADDRESS", "RAY_NAMESPACE"})
 SERVER_GRACE_S = 5
 #: Replicas' own HTTP ports: two generations, and those that wait out their quarantine.
 INGRESS_PORTS = 64
+ADMIN_SOCKET = "admin.sock"
+
+
+def haproxy_directory(temporary: Path) -> Path:
+    """HAProxy's configuration and sockets; its name is short, since a socket's path must be."""
+    return temporary / "h"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,8 +46,8 @@ class RayPlaces:
 
     @property
     def haproxy(self) -> Path:
-        """HAProxy's configuration and admin socket; its name is short, a socket's path must be."""
-        return self.temporary / "h"
+        """HAProxy's configuration and admin socket."""
+        return haproxy_directory(self.temporary)
 
 
 def ray_environment(
@@ -106,7 +112,7 @@ def fixed_environment(
         "RAY_SERVE_HAPROXY_METRICS_PORT": str(settings.haproxy_metrics_port),
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(haproxy / "haproxy.cfg"),
         # World-writable by Serve's template: the directory above it is 0700.
-        "RAY_SERVE_HAPROXY_SOCKET_PATH": str(haproxy / "admin.sock"),
+        "RAY_SERVE_HAPROXY_SOCKET_PATH": str(haproxy / ADMIN_SOCKET),
         "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(haproxy / "metrics.sock"),
         "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(haproxy),
         "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(haproxy / "server-state"),

@@ -22,6 +22,7 @@ import psutil
 from cluster.errors import PlatformError
 from cluster.private_files import PRIVATE_DIRECTORY, private_directory
 from cluster.processes import ServerProcess, end_all, find_process, processes_where
+from cluster.ray_environment import haproxy_directory
 
 #: The head drains for up to 30 s by itself when asked to end.
 STOP_STAGES = ((signal.SIGTERM, 40.0), (signal.SIGKILL, 5.0))
@@ -79,7 +80,7 @@ def temporary_directory(home: Path, *, is_by_hand: bool = False) -> Path:
             f"{path} belongs to somebody else: remove it or choose another SLIPWAY_HOME"
         )
     path.chmod(PRIVATE_DIRECTORY)
-    private_directory(path / "h")
+    private_directory(haproxy_directory(path))
     return path
 
 

@@ -40,6 +40,22 @@ class RunRecord:
     head_pid: int | None = None
     head_created_s: float | None = None
 
+    @classmethod
+    def of_this_process(
+        cls, url: str, dashboard_url: str, phase: str, head: HeadRecord | None
+    ) -> "RunRecord":
+        """What the launcher notes of itself and, if there is one, of its Ray head."""
+        pid, created_s = own_identity()
+        return cls(
+            pid=pid,
+            created_s=created_s,
+            url=url,
+            dashboard_url=dashboard_url,
+            phase=phase,
+            head_pid=head.pid if head else None,
+            head_created_s=head.created_s if head else None,
+        )
+
     @property
     def head(self) -> HeadRecord | None:
         """The Ray head that this run started, if it came to that."""
