@@ -131,6 +131,8 @@ def fixed_environment(
         # there.
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
         "RAY_USAGE_STATS_ENABLED": "0",
+        # The wheel of ONNX Runtime 1.32 would tell its maker of each session.
+        "ORT_DISABLE_TELEMETRY": "1",
         "RAY_TMPDIR": str(places.temporary),
         "RAY_DASHBOARD_ADDRESS": f"http://127.0.0.1:{settings.dashboard_port}",
         "RAY_OVERRIDE_RESOURCES": json.dumps({STORE_RESOURCE: 1000}),

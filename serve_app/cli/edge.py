@@ -1,5 +1,6 @@
 """``slipway edge``: the configuration of nginx in front of the platform."""
 
+import functools
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +13,8 @@ from serve_app.cli.operator import operator_settings
 from serve_app.cli.output import say
 
 commands = typer.Typer(no_args_is_help=True, help="Configure the edge (nginx).")
+#: A path that nginx reads and we only write down: our user may have no business there.
+Unread = functools.partial(typer.Option, readable=False)
 
 
 def register(app: typer.Typer) -> None:
@@ -21,13 +24,13 @@ def register(app: typer.Typer) -> None:
 
 @commands.command("render")
 def render_command(
-    certificate: Annotated[Path, typer.Option(help="TLS certificate with its chain, PEM.")],
-    certificate_key: Annotated[Path, typer.Option(help="Its private key, PEM.")],
+    certificate: Annotated[Path, Unread(help="TLS certificate with its chain, PEM.")],
+    certificate_key: Annotated[Path, Unread(help="Its private key, PEM.")],
     output: Annotated[
         Path | None, typer.Option(help="File to write, mode 0600; none prints it.")
     ] = None,
     directory: Annotated[
-        Path, typer.Option(help="Where nginx keeps its pid, socket and bodies on their way.")
+        Path, Unread(help="Where nginx keeps its pid, socket and bodies on their way.")
     ] = Path("/tmp/edge"),  # noqa: S108 - a tmpfs of the container's own
     door: Annotated[
         list[str] | None, typer.Option(help="host:port of a HAProxy; once for each node.")

@@ -1,5 +1,6 @@
 """``slipway edge render`` as an operator runs it."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -56,3 +57,21 @@ def test_a_missing_token_is_named(home: Path, monkeypatch: pytest.MonkeyPatch) -
 
     assert code == 1
     assert "EDGE_TOKEN is missing" in output
+
+
+def test_paths_of_nginx_are_written_down_unread(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The key is root's and the directory its workers': the service's user may read neither."""
+    theirs = home / "theirs"
+    theirs.mkdir()
+    may = os.access
+    monkeypatch.setattr(
+        os, "access", lambda path, mode: Path(os.fsdecode(path)) != theirs and may(path, mode)
+    )
+
+    words = [f"--{name}={theirs}" for name in ("directory", "certificate", "certificate-key")]
+    result = CliRunner().invoke(build_app(), ["edge", "render", *words])
+
+    assert result.exit_code == 0, result.output
+    assert f"{theirs}/body" in result.output
