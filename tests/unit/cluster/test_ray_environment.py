@@ -34,6 +34,8 @@ def test_no_value_of_a_secret_is_in_it(tmp_path: Path) -> None:
         # Loopback is loopback: without it Ray takes the outward address.
         ("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0"),
         ("FORWARDED_ALLOW_IPS", ""),
+        # Predictors tell nobody outside what they run.
+        ("ORT_DISABLE_TELEMETRY", "1"),
     ],
 )
 def test_what_protects_cannot_be_set_otherwise(tmp_path: Path, name: str, value: str) -> None:

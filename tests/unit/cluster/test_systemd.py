@@ -50,6 +50,18 @@ def test_operations_makes_every_secret_that_the_environment_names() -> None:
             assert re.search(rf"\b{Path(path).name}\b", OPERATIONS), name
 
 
+def test_nginxs_workers_own_the_directory_that_is_made_for_them() -> None:
+    """Debian's nginx.conf names them; its program, with another file, takes nobody."""
+    text = (SHIPPED / "slipway-edge.service").read_text()
+    owner = re.search(r"install -d -m 0700 -o (\S+) /var/lib/slipway-edge", OPERATIONS)
+
+    assert owner is not None
+    assert re.findall(r"^Exec(\w+)=.*\buser (\S+);", text, re.MULTILINE) == [
+        ("StartPre", owner.group(1)),
+        ("Start", owner.group(1)),
+    ]
+
+
 @pytest.mark.skipif(
     shutil.which("systemd-analyze") is None, reason="systemd is missing: apt-get install systemd"
 )
