@@ -126,3 +126,20 @@ def test_no_prediction_is_lost(
         wait_until(lambda: load.count >= at_kill + 200, what="more load")
 
     assert load.answers.keys() == {"200"}, load.answers
+
+
+def test_a_stop_cuts_no_prediction(front: tuple[Platform, Edge, str]) -> None:
+    """The last test of the platform; once it is gone the edge says so, with Retry-After."""
+    platform, edge, key = front
+    with Load(edge, key, ROW).running() as load:
+        wait_until(lambda: load.count >= 40, what="load")
+        code = platform.stop()
+        at_end = load.count
+        wait_until(lambda: load.count >= at_end + 40, what="refusals")
+    with edge.client() as client:
+        told = client.post(PREDICT, json=ROW, headers={"X-API-Key": key})
+
+    assert code == 0
+    assert load.answers.keys() == {"200", "502"}, load.answers
+    assert (told.status_code, told.json()["code"]) == (502, "replica_unavailable")
+    assert "Retry-After" in told.headers
