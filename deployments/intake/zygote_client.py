@@ -48,6 +48,8 @@ def zygote_environment() -> dict[str, str]:
         # A new child touches all its memory for the first time: large pages are a third of the
         # faults (measured). Another libc does not know the variable.
         "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
+        # ONNX Runtime would report its use to its makers.
+        "ORT_DISABLE_TELEMETRY": "1",
         "LANG": "C.UTF-8",
         "PATH": "/usr/bin:/bin",
         "HOME": "/nonexistent",
