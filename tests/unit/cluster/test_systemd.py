@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from cluster.secrets import OBJECT_STORE_SECRETS
-from cluster.settings import SECRET_NAMES, Settings
+from cluster.setting_sources import SECRET_NAMES
+from cluster.settings import Settings
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 SHIPPED = REPOSITORY / "cluster" / "systemd"
