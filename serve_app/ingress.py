@@ -16,6 +16,7 @@ from cluster.deploy_args import DeployArgs
 from cluster.errors import ReplicaUnavailable
 from cluster.health import ReplicaHealth
 from cluster.replicas import begin_replica
+from cluster.scheduling import take_short_slices
 from cluster.setting_sources import Role
 from deployments.handles import Handle, ServeLoaders, ServePredictors
 from deployments.router import candidates
@@ -24,8 +25,8 @@ from serve_app.backup_age import BackupAge
 from serve_app.hot_routes import HotRoutes
 from serve_app.services import Services, build_services
 
-#: Seconds after which a thread that computes gives the interpreter back to the event loop; by
-#: Python's own 5 ms a prediction waited 5 to 10 ms behind the look-ups of uploads (measured).
+#: Seconds after which a thread that computes gives the interpreter back to the event loop.  By
+#: Python's own 5 ms single predictions were seen to wait that long behind the look-ups of uploads.
 SWITCH_INTERVAL_S = 0.0005
 logger = logging.getLogger(__name__)
 
@@ -37,6 +38,7 @@ class Ingress:
         settings = args.applied_to(begin_replica(Role.INGRESS))
         configure_access_log(settings, "ingress")
         sys.setswitchinterval(SWITCH_INTERVAL_S)
+        take_short_slices()
         self._health = ReplicaHealth(lanes=1)
         self._services: Services = build_services(
             settings,

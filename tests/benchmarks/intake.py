@@ -210,7 +210,7 @@ def main() -> None:
     """Measure, write, print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=30, help="vettings, and a third as uploads")
-    parser.add_argument("--seconds", type=float, default=6, help="of each run of predictions")
+    parser.add_argument("--seconds", type=float, default=30, help="of each run of predictions")
     parser.add_argument("--out", type=Path, default=Path("docs/benchmarks/intake.json"))
     options = parser.parse_args()
     model = forest()
