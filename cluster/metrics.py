@@ -6,11 +6,12 @@ construction: a model's id and version, never a caller.
 """
 
 import sys
-import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
+
+from cluster.metric_batches import Batches, Steps
 
 #: Seconds; sub-millisecond models need the lower end, deadlines the upper.
 LATENCY_BOUNDS_S = (
@@ -71,7 +72,7 @@ class _RayInstrument:
                 boundaries=list(metric.bounds),
                 tag_keys=metric.labels,
             )
-            self._write = histogram.observe
+            self._write = Batches(metric.labels, histogram.observe).add
         elif metric.kind == "gauge":
             gauge = serve_metrics.Gauge(
                 metric.name, description=metric.description, tag_keys=metric.labels
@@ -85,44 +86,6 @@ class _RayInstrument:
 
     def record(self, value: float, tags: Mapping[str, str]) -> None:
         self._write(value, tags=dict(tags))
-
-
-class Steps:
-    """
-    A counter's steps, summed here and passed on once a second: each pass costs some microseconds.
-
-    Args:
-        labels: Of the counter.
-        increase: Takes a sum and its labels.
-        delay_s: How long a step may wait.
-    """
-
-    def __init__(
-        self, labels: Sequence[str], increase: Callable[..., None], *, delay_s: float = 1.0
-    ) -> None:
-        self._labels = tuple(labels)
-        self._increase = increase
-        self._delay_s = delay_s
-        self._lock = threading.Lock()
-        self._sums: dict[tuple[str, ...], float] = {}
-
-    def add(self, value: float, tags: Mapping[str, str]) -> None:
-        """Count; safe in any thread."""
-        key = tuple([tags[label] for label in self._labels])
-        with self._lock:
-            is_first = not self._sums
-            self._sums[key] = self._sums.get(key, 0.0) + value
-        if is_first:
-            timer = threading.Timer(self._delay_s, self.flush)
-            timer.daemon = True
-            timer.start()
-
-    def flush(self) -> None:
-        """Pass on what was counted."""
-        with self._lock:
-            sums, self._sums = self._sums, {}
-        for key, value in sums.items():
-            self._increase(value, tags=dict(zip(self._labels, key, strict=True)))
 
 
 PREDICTIONS = Metric(

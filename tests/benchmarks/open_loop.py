@@ -7,16 +7,14 @@ that it delayed (no coordinated omission).
 
 import asyncio
 import json
-import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 import numpy as np
 
 from tests.benchmarks.closed_loop import Target
+from tests.on_time import on_time
 
 #: Connections at most; a request that finds none waits, and its latency says so.
 MAX_CONNECTIONS = 256
@@ -54,25 +52,6 @@ def run(target: Target, *, rate_per_s: float, seconds: float) -> Open:
         p99_ms=float(p99),
         most_ms=float(most),
     )
-
-
-@contextmanager
-def on_time() -> Iterator[bool]:
-    """
-    The caller's thread runs as soon as it can, where the kernel permits; yields whether it does.
-
-    Callers have machines of their own.  Here they share the cores with what they measure, and
-    would count their own wait for a core as the server's latency.
-    """
-    try:
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
-    except PermissionError:
-        yield False
-        return
-    try:
-        yield True
-    finally:
-        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 
 
 class _Connections:

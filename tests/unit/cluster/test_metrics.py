@@ -1,7 +1,7 @@
 import threading
 from collections import defaultdict
 
-from cluster.metrics import Steps
+from cluster.metric_batches import Batches, Steps
 
 
 class Told:
@@ -56,3 +56,13 @@ def test_nothing_is_lost_between_threads() -> None:
     steps.flush()
 
     assert told.sums == {("a",): 8000}
+
+
+def test_observations_are_passed_on_one_by_one() -> None:
+    told: list[tuple[float, dict[str, str]]] = []
+    batches = Batches(("model",), lambda value, tags: told.append((value, tags)), delay_s=3600)
+    for value, model in ((0.1, "a"), (0.2, "b"), (0.1, "a")):
+        batches.add(value, {"model": model})
+    batches.flush()
+
+    assert told == [(0.1, {"model": "a"}), (0.1, {"model": "a"}), (0.2, {"model": "b"})]
