@@ -1,7 +1,7 @@
 """
 Faults at random on a platform of its own: ``make chaos``, or
 
-    python -m tests.chaos [--seed N] [--seconds S] [--rate R] [--faults a,b,c]
+    python -m tests.chaos [--seed N] [--seconds S] [--rate R] [--faults a,b,c] [--edge true]
 
 Prints the seed, writes ``docs/chaos/<date>-<seed>.json`` and a timeline beside it, and exits with
 1 if the history holds a violation or more than 0.01 % of the predictions failed.
@@ -16,10 +16,11 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.chaos.nemesis import Nemesis
+from tests.chaos.nemesis import STOPPED_S, Nemesis
 from tests.chaos.run import Plan, run
+from tests.chaos.stages import FILL_DISK, SLOW_VALKEY, staged
 from tests.chaos.timeline import drawing
-from tests.system.platform import REPOSITORY, Platform, running
+from tests.system.platform import REPOSITORY, Platform
 
 ERROR_BUDGET = 0.0001
 #: One fault in so many seconds.
@@ -34,20 +35,26 @@ def main() -> int:
     print(f"seed {plan.seed}: {plan.rate:.0f}/s for {plan.seconds:.0f} s, {', '.join(plan.faults)}")
     with (
         tempfile.TemporaryDirectory(prefix="slipway-chaos-") as directory,
-        running(Path(directory), WORKERS="2", SHORT_PATH_ENABLED=arguments.short_path) as platform,
+        staged(
+            Path(directory),
+            plan.faults,
+            is_edged=plan.is_edged,
+            short_path=arguments.short_path,
+        ) as stage,
     ):
-        history = run(platform, plan)
+        history = run(stage, plan)
     report = history.report() | {
         "seed": plan.seed,
         "seconds": plan.seconds,
         "rate": plan.rate,
         "short_path": arguments.short_path,
+        "edge": arguments.edge,
     }
     REPORTS.mkdir(parents=True, exist_ok=True)
     name = f"{datetime.now(UTC):%Y-%m-%d}-{plan.seed}"
     text = json.dumps(report, indent=2)
     (REPORTS / f"{name}.json").write_text(text + "\n", encoding="utf-8")
-    (REPORTS / f"{name}.svg").write_text(drawing(history, plan.seconds), encoding="utf-8")
+    (REPORTS / f"{name}.svg").write_text(drawing(history), encoding="utf-8")
     print(text)
     is_over_budget = len(history.failed) > ERROR_BUDGET * len(history.plain)
     return int(bool(history.violations()) or is_over_budget)
@@ -60,8 +67,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rate", type=float, default=100.0)
     parser.add_argument("--faults", default="", help="names in order; none: drawn by the seed")
     parser.add_argument(
-        "--short-path", choices=["true", "false"], default="false", help="answer in the ingress"
+        "--stopped", type=float, default=STOPPED_S, help="seconds that what is stopped stays so"
     )
+    for name, what in (("short-path", "answer in the ingress"), ("edge", "ask the shipped edge")):
+        parser.add_argument(f"--{name}", choices=["true", "false"], default="false", help=what)
     return parser.parse_args()
 
 
@@ -69,11 +78,19 @@ def _plan(arguments: argparse.Namespace) -> Plan:
     known = sorted(Nemesis(Platform.create(Path("unused")), random.Random()).faults())
     dice = random.Random(arguments.seed)
     count = max(int(arguments.seconds / PACE_S), 1)
-    drawn = [dice.choice(known) for _ in range(count)]
+    usual = [name for name in known if name not in {FILL_DISK, SLOW_VALKEY}]
+    drawn = [dice.choice(usual) for _ in range(count)]
     faults = tuple(arguments.faults.split(",")) if arguments.faults else tuple(drawn)
     if unknown := set(faults) - set(known):
         sys.exit(f"unknown: {', '.join(sorted(unknown))}; known: {', '.join(known)}")
-    return Plan(seed=arguments.seed, seconds=arguments.seconds, rate=arguments.rate, faults=faults)
+    return Plan(
+        seed=arguments.seed,
+        seconds=arguments.seconds,
+        rate=arguments.rate,
+        faults=faults,
+        stopped_s=arguments.stopped,
+        is_edged=arguments.edge == "true",
+    )
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ What was asked and answered during a run, and whether it can have been right.
 """
 
 import math
+from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -47,6 +48,15 @@ class Prediction:
         return math.isclose(self.value, value_of(self.version, self.x), rel_tol=1e-9, abs_tol=1e-6)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Harm:
+    """One fault, with times in seconds since the start of the run."""
+
+    began_s: float
+    ended_s: float
+    what: str
+
+
 @dataclass(kw_only=True)
 class History:
     """One run."""
@@ -60,9 +70,10 @@ class History:
     uploaded: set[int] = field(default_factory=set)
     #: Versions that were there at the end and answered rightly.
     found: set[int] = field(default_factory=set)
-    #: (when, what) the nemesis did.
-    faults: list[tuple[float, str]] = field(default_factory=list)
-    writes_refused: int = 0
+    #: What the nemesis did.
+    faults: list[Harm] = field(default_factory=list)
+    #: Status and code, or what was raised -> writes that were not acknowledged for it.
+    refusals: Counter[str] = field(default_factory=Counter)
 
     @property
     def plain(self) -> list[Prediction]:
@@ -115,14 +126,11 @@ class History:
         latencies = sorted(found.latency_s for found in self.plain)
         answers = sorted(found.done_s - found.sent_s for found in self.plain)
         late = sorted(found.sent_s - found.due_s for found in self.plain)
-        codes: dict[str, int] = {}
-        for found in self.failed:
-            label = f"{found.status} {found.code}".strip()
-            codes[label] = codes.get(label, 0) + 1
+        codes = Counter(f"{found.status} {found.code}".strip() for found in self.failed)
         return {
             "predictions": len(self.plain),
             "failed": len(self.failed),
-            "failures": codes,
+            "failures": dict(codes),
             "violations": self.violations(),
             "p50_ms": _rank_ms(latencies, 0.5),
             "p99_ms": _rank_ms(latencies, 0.99),
@@ -136,8 +144,16 @@ class History:
             "uploads_acknowledged": len(self.uploaded),
             "promotions": len(self.promoted),
             "keys_revoked": len(self.revoked),
-            "writes_refused": self.writes_refused,
-            "faults": [{"at_s": round(at_s, 2), "what": what} for at_s, what in self.faults],
+            "writes_refused": self.refusals.total(),
+            "refusals": dict(self.refusals),
+            "faults": [
+                {
+                    "at_s": round(harm.began_s, 2),
+                    "until_s": round(harm.ended_s, 2),
+                    "what": harm.what,
+                }
+                for harm in self.faults
+            ],
             "first_failures": [asdict(found) for found in self.failed[:10]],
         }
 

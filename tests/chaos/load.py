@@ -1,6 +1,8 @@
 """An open-loop loader: requests leave when they are due, whether or not others have come back."""
 
 import asyncio
+import itertools
+import math
 import random
 from dataclasses import dataclass, field
 
@@ -23,16 +25,19 @@ class Load:
     started_s: float
     #: The key that is never revoked.
     key: str
+    #: When no more are sent; later than it seems at first where a fault lasts.
+    ends_s: float = math.inf
     _under_way: set[asyncio.Task[Prediction]] = field(default_factory=set)
 
     def now_s(self) -> float:
         """Seconds since the start of the run."""
         return asyncio.get_running_loop().time() - self.started_s
 
-    async def run(self, *, rate: float, seconds: float) -> None:
-        """Send ``rate`` predictions a second for so long; returns when all are answered."""
-        for n in range(int(rate * seconds)):
-            due_s = n / rate
+    async def run(self, *, rate: float) -> None:
+        """Send ``rate`` predictions a second until ``ends_s``; returns when all are answered."""
+        for n in itertools.count():
+            if (due_s := n / rate) >= self.ends_s:
+                break
             await asyncio.sleep(max(due_s - self.now_s(), 0))
             task = asyncio.create_task(self.predict(due_s, self.key, -1))
             self._under_way.add(task)

@@ -1,4 +1,4 @@
-"""Kills and stops processes of one platform, found by role, named by pid; nobody else's."""
+"""Kills, stops, slows, fills and redeploys one platform, its processes found by role and pid."""
 
 import asyncio
 import os
@@ -6,14 +6,16 @@ import random
 import signal
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
-import httpx
 import psutil
 
+from cluster.serve_api import DeployFailed
+from tests.chaos.serve_control import ServeControl
+from tests.chaos.slow_valkey import DELAY_S, Relay
+from tests.chaos.small_disk import SmallDisk
 from tests.system.platform import Platform
 
-DASHBOARD_TIMEOUT_S = 15
 STOPPED_S = 10.0
 PATIENCE_S = 60.0
 #: Role -> how its processes call themselves; the others are deployments.
@@ -32,6 +34,10 @@ class Nemesis:
 
     platform: Platform
     random: random.Random
+    #: How long what is stopped, slowed or filled stays so.
+    stopped_s: float = STOPPED_S
+    disk: SmallDisk | None = None
+    valkey: Relay | None = None
 
     @classmethod
     def seeded(cls, platform: Platform, seed: int) -> Self:
@@ -39,17 +45,23 @@ class Nemesis:
         return cls(platform, random.Random(seed))
 
     def faults(self) -> dict[str, Fault]:
-        """Every fault by its name; each answers what was done."""
+        """Every fault by its name; each answers what was done, once it is over."""
         return {
             "kill-predictor": lambda: self._kill("Predictor"),
             "kill-ingress": lambda: self._kill("Ingress"),
             "kill-loader": lambda: self._kill("Loader"),
             "kill-controller": lambda: self._kill("controller"),
             "kill-haproxy": lambda: self._kill("haproxy"),
+            "kill-valkey": lambda: self._kill("valkey"),
             "stop-predictor": lambda: self._stop("Predictor"),
+            "stop-ingress": lambda: self._stop("Ingress"),
+            "stop-controller": lambda: self._stop("controller"),
             "stop-postgres": lambda: self._stop("postgres"),
             "stop-valkey": lambda: self._stop("valkey"),
-            "kill-valkey": lambda: self._kill("valkey"),
+            "rolling-update": self._roll,
+            "scale": self._scale,
+            "slow-valkey": self._slow_valkey,
+            "fill-disk": self._fill_disk,
         }
 
     async def _kill(self, role: str) -> str:
@@ -62,10 +74,34 @@ class Nemesis:
         chosen = pids if role == "postgres" else [self.random.choice(pids)]
         _signal(chosen, signal.SIGSTOP)
         try:
-            await asyncio.sleep(STOPPED_S)
+            await asyncio.sleep(self.stopped_s)
         finally:
             _signal(chosen, signal.SIGCONT)
-        return f"SIGSTOP {role} {chosen[0]} for {STOPPED_S:.0f} s"
+        return f"SIGSTOP {role} {chosen[0]} for {self.stopped_s:.0f} s"
+
+    async def _roll(self) -> str:
+        return await asyncio.to_thread(ServeControl(self.platform).roll)
+
+    async def _scale(self) -> str:
+        return await asyncio.to_thread(ServeControl(self.platform).scale, 1, 4, 1)
+
+    async def _slow_valkey(self) -> str:
+        assert self.valkey is not None
+        self.valkey.delay_s = DELAY_S
+        try:
+            await asyncio.sleep(self.stopped_s)
+        finally:
+            self.valkey.delay_s = 0.0
+        return f"Valkey slower by {1000 * DELAY_S:.0f} ms for {self.stopped_s:.0f} s"
+
+    async def _fill_disk(self) -> str:
+        assert self.disk is not None
+        try:
+            taken = self.disk.fill()
+            await asyncio.sleep(self.stopped_s)
+        finally:
+            self.disk.free()
+        return f"the last {taken / 1e6:.0f} MB of the disk taken for {self.stopped_s:.0f} s"
 
     async def _victims(self, role: str) -> list[int]:
         """Processes of a role, once what an earlier fault took is there again."""
@@ -77,18 +113,19 @@ class Nemesis:
         raise AssertionError(f"fewer than {least} processes of {role} for {PATIENCE_S:.0f} s")
 
     def pids(self, role: str) -> list[int]:
-        """Processes of a role."""
+        """Processes of a role; none while Serve cannot say."""
         if role in PREFIXES:
             return [pid for pid in self._own() if _title(pid).startswith(PREFIXES[role])]
-        return sorted(set(self.actors(role).values()) & set(self._own()))
+        try:
+            return sorted(set(self.actors(role).values()) & set(self._own()))
+        except (DeployFailed, KeyError):
+            return []
 
     def actors(self, deployment: str) -> dict[str, int]:
         """Actor ids of a deployment's running replicas, with their pids."""
-        deployments = self._serve()["applications"]["slipway"]["deployments"]
-        replicas = deployments[deployment]["replicas"]
         return {
             str(replica["actor_id"]): int(replica["pid"])
-            for replica in replicas
+            for replica in ServeControl(self.platform).replicas()[deployment]
             if replica["state"] == "RUNNING"
         }
 
@@ -97,17 +134,6 @@ class Nemesis:
         assert self.platform.process is not None
         launcher = psutil.Process(self.platform.process.pid)
         return [process.pid for process in launcher.children(recursive=True)]
-
-    def _serve(self) -> Any:
-        port = self.platform.environment["DASHBOARD_PORT"]
-        token = (self.platform.home / "secrets" / "ray_token").read_text(encoding="utf-8").strip()
-        answer = httpx.get(
-            f"http://127.0.0.1:{port}/api/serve/applications/",
-            headers={"Authorization": f"Bearer {token}"},
-            timeout=DASHBOARD_TIMEOUT_S,
-            trust_env=False,
-        )
-        return answer.raise_for_status().json()
 
 
 def _title(pid: int) -> str:

@@ -6,12 +6,15 @@ from dataclasses import dataclass
 
 import httpx
 
-from tests.chaos.history import History
+from tests.chaos.history import Harm, History
 from tests.chaos.load import CONNECTIONS, MODEL, TIMEOUT_S, Load
-from tests.chaos.nemesis import Nemesis
+from tests.chaos.nemesis import STOPPED_S, Nemesis
+from tests.chaos.stages import Stage
 from tests.chaos.writers import Writer, model_file
 from tests.system.client import ApiUser
-from tests.system.platform import Platform
+
+#: However long a fault takes, so much load comes after it, in which writes must be taken again.
+REST_S = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,11 +22,15 @@ class Plan:
     """What a run does; the same seed does the same."""
 
     seed: int
+    #: Least length; a fault that lasts prolongs it.
     seconds: float
     #: Predictions a second.
     rate: float
     faults: tuple[str, ...]
     first_fault_s: float = 5.0
+    #: How long what is stopped, slowed or filled stays so.
+    stopped_s: float = STOPPED_S
+    is_edged: bool = False
 
     def times_s(self, dice: random.Random) -> list[float]:
         """When each fault is done: evenly, give or take a second."""
@@ -34,35 +41,35 @@ class Plan:
         ]
 
 
-def run(platform: Platform, plan: Plan) -> History:
+def run(stage: Stage, plan: Plan) -> History:
     """Do as planned; returns when every request is answered."""
-    with ApiUser.register(platform.url) as user:
+    with ApiUser.register(stage.platform.url) as user:
         user.upload(MODEL, model_file(1)).raise_for_status()
         user.predict(MODEL, [[1.0]]).raise_for_status()
-        return asyncio.run(_run(platform, plan, user))
+        return asyncio.run(_run(stage, plan, user))
 
 
-async def _run(platform: Platform, plan: Plan, user: ApiUser) -> History:
+async def _run(stage: Stage, plan: Plan, user: ApiUser) -> History:
     dice = random.Random(plan.seed)
     history = History(uploaded={1}, promoted={1: 0.0})
-    bounds = httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS)
+    door = stage.door(is_edged=plan.is_edged)
     async with httpx.AsyncClient(
-        base_url=platform.url, timeout=TIMEOUT_S, limits=bounds, trust_env=False
+        base_url=door.url,
+        headers=door.headers,
+        verify=door.trust,
+        timeout=TIMEOUT_S,
+        limits=httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS),
+        trust_env=False,
     ) as http:
         started_s = asyncio.get_running_loop().time()
         load = Load(http, history, dice, started_s, user.key)
         writer = Writer(load, user.headers)
+        nemesis = Nemesis(stage.platform, dice, plan.stopped_s, stage.disk, stage.valkey)
         await asyncio.gather(
-            load.run(rate=plan.rate, seconds=plan.seconds),
-            writer.run(plan.seconds - PAUSE_BEFORE_END_S),
-            _harm(Nemesis(platform, dice), plan, load, dice),
+            load.run(rate=plan.rate), writer.run(), _harm(nemesis, plan, load, dice)
         )
         await writer.look_for_versions()
     return history
-
-
-#: Writers end first, so that their last promises are tested by predictions.
-PAUSE_BEFORE_END_S = 3.0
 
 
 async def _harm(nemesis: Nemesis, plan: Plan, load: Load, dice: random.Random) -> None:
@@ -70,4 +77,7 @@ async def _harm(nemesis: Nemesis, plan: Plan, load: Load, dice: random.Random) -
     for name, at_s in zip(plan.faults, plan.times_s(dice), strict=True):
         await asyncio.sleep(max(at_s - load.now_s(), 0))
         began_s = load.now_s()
-        load.history.faults.append((began_s, await faults[name]()))
+        what = await faults[name]()
+        load.history.faults.append(Harm(began_s=began_s, ended_s=load.now_s(), what=what))
+    last_s = max((harm.ended_s for harm in load.history.faults), default=0.0)
+    load.ends_s = max(plan.seconds, last_s + REST_S)

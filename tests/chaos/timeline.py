@@ -1,4 +1,4 @@
-"""A run as a picture: answers and failures by the second, faults as lines."""
+"""A run as a picture: answers and failures by the second, faults as grey columns."""
 
 from collections import Counter
 from html import escape
@@ -8,9 +8,9 @@ from tests.chaos.history import History
 WIDTH, HEIGHT, TOP = 900, 160, 40
 
 
-def drawing(history: History, seconds: float) -> str:
+def drawing(history: History) -> str:
     """SVG: green bars answered, red bars failed."""
-    scale = WIDTH / max(seconds, 1)
+    scale = WIDTH / max((found.due_s for found in history.plain), default=1.0)
     failed = Counter(int(found.due_s) for found in history.failed)
     asked = Counter(int(found.due_s) for found in history.plain)
     most = max(asked.values(), default=1)
@@ -20,10 +20,11 @@ def drawing(history: History, seconds: float) -> str:
         for second, count in sorted(asked.items())
     )
     lines = "".join(
-        f'<line x1="{at_s * scale:.1f}" x2="{at_s * scale:.1f}" y1="{TOP}" y2="{TOP + HEIGHT}"'
-        f' stroke="#333"/><text x="{at_s * scale + 2:.1f}" y="{TOP - 4 - 11 * (n % 3)}">'
-        f"{escape(what)}</text>"
-        for n, (at_s, what) in enumerate(history.faults)
+        f'<rect x="{harm.began_s * scale:.1f}" y="{TOP}" height="{HEIGHT}" fill="#333"'
+        f' width="{max((harm.ended_s - harm.began_s) * scale, 1):.1f}" fill-opacity="0.3"/>'
+        f'<text x="{harm.began_s * scale + 2:.1f}" y="{TOP - 4 - 11 * (n % 3)}">'
+        f"{escape(harm.what)}</text>"
+        for n, harm in enumerate(history.faults)
     )
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH + 160} {TOP + HEIGHT + 20}"'

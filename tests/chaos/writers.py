@@ -12,6 +12,8 @@ from tests.chaos.load import MODEL, Load
 from tests.system.client import as_bytes
 
 PAUSE_S = 2.0
+#: Writers end before the load does, so that their last promises are tested by predictions.
+PAUSE_BEFORE_END_S = 3.0
 
 
 def model_file(version: int) -> bytes:
@@ -33,14 +35,14 @@ class Writer:
         self._keys = itertools.count()
         self._newest = 1
 
-    async def run(self, until_s: float) -> None:
+    async def run(self) -> None:
         """Write, again and again; what is refused or lost on the way is no promise."""
-        while self._load.now_s() < until_s:
+        while self._load.now_s() < self._load.ends_s - PAUSE_BEFORE_END_S:
             for write in (self._version, self._key):
                 try:
                     await write()
-                except (httpx.HTTPError, KeyError, ValueError):
-                    self._history.writes_refused += 1
+                except (httpx.HTTPError, KeyError, ValueError) as error:
+                    self._history.refusals[_reason(error)] += 1
             await asyncio.sleep(PAUSE_S)
 
     async def _version(self) -> None:
@@ -88,3 +90,14 @@ class Writer:
                 answer.json()["predictions"][0], value_of(version, 3.0)
             ):
                 self._history.found.add(version)
+
+
+def _reason(error: Exception) -> str:
+    """Status and code where there was an answer, else what was raised."""
+    if not isinstance(error, httpx.HTTPStatusError):
+        return type(error).__name__
+    try:
+        code = error.response.json().get("code", "")
+    except ValueError:
+        code = "not JSON"
+    return f"{error.response.status_code} {code}".strip()

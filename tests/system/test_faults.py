@@ -16,6 +16,7 @@ from sklearn.neighbors import KNeighborsRegressor
 from deployments.black_box import find_last_words
 from tests.chaos.nemesis import Nemesis
 from tests.chaos.run import Plan, run
+from tests.chaos.stages import Stage
 from tests.system.client import ApiUser, as_bytes
 from tests.system.platform import Platform, running, wait_until
 
@@ -42,7 +43,7 @@ def test_no_prediction_fails_when_a_predictor_and_the_controller_are_killed(
 ) -> None:
     plan = Plan(seed=7, seconds=20, rate=30, faults=("kill-predictor", "kill-controller"))
 
-    history = run(faulty, plan)
+    history = run(Stage(platform=faulty), plan)
 
     report = json.dumps(history.report(), indent=1)
     assert len(history.plain) == 600

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from tests.chaos.history import REVOKED_BOUND_S, History, Prediction, value_of
+from tests.chaos.history import REVOKED_BOUND_S, Harm, History, Prediction, value_of
 from tests.chaos.timeline import drawing
 
 
@@ -89,6 +89,6 @@ def test_a_starved_loader_shows() -> None:
 
 def test_the_timeline_names_the_faults() -> None:
     run = history(answered(1))
-    run.faults.append((3.0, "SIGKILL Predictor 17"))
+    run.faults.append(Harm(began_s=3.0, ended_s=4.0, what="SIGKILL Predictor 17"))
 
-    assert "SIGKILL Predictor 17" in drawing(run, 20.0)
+    assert "SIGKILL Predictor 17" in drawing(run)
