@@ -2,24 +2,33 @@
 
 import asyncio
 import itertools
+import json
 import math
 import random
 from dataclasses import dataclass, field
 
-import httpx
+import aiohttp
 
 from tests.chaos.history import History, Prediction
+from tests.chaos.stages import Door
 
 MODEL = "under-test"
 TIMEOUT_S = 35.0
+#: The edge has 512 for one address.
 CONNECTIONS = 400
 
 
 @dataclass
 class Load:
-    """Predictions of one run, noted in its history."""
+    """
+    Predictions of one run, noted in its history.
 
-    http: httpx.AsyncClient
+    By aiohttp: after a stall httpx's pool looks at each of its connections with each request, and
+    keeps no rate worth speaking of.
+    """
+
+    session: aiohttp.ClientSession
+    door: Door
     history: History
     dice: random.Random
     started_s: float
@@ -49,28 +58,36 @@ class Load:
         x = self.dice.uniform(-1e6, 1e6)
         noted = Prediction(due_s=due_s, sent_s=self.now_s(), done_s=0.0, x=x, status=0, key=number)
         try:
-            answer = await self.http.post(
-                f"/api/v1/models/{MODEL}/predict",
+            async with self.session.post(
+                f"{self.door.url}/api/v1/models/{MODEL}/predict",
                 json={"instances": [[x]]},
-                headers={"X-API-Key": key},
-            )
-        except httpx.HTTPError as error:
+                headers=self.door.headers | {"X-API-Key": key},
+                ssl=self.door.trust,
+            ) as answer:
+                _read(noted, answer.status, await answer.read())
+        except (aiohttp.ClientError, TimeoutError) as error:
             noted.code = type(error).__name__
-        else:
-            _read(noted, answer)
         noted.done_s = self.now_s()
         self.history.predictions.append(noted)
         return noted
 
 
-def _read(noted: Prediction, answer: httpx.Response) -> None:
-    noted.status = answer.status_code
+def session() -> aiohttp.ClientSession:
+    """One of a run's connections."""
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=CONNECTIONS),
+        timeout=aiohttp.ClientTimeout(total=TIMEOUT_S),
+    )
+
+
+def _read(noted: Prediction, status: int, content: bytes) -> None:
+    noted.status = status
     try:
-        body = answer.json()
+        body = json.loads(content)
     except ValueError:
         noted.code = "not JSON"
         return
-    if answer.is_success:
+    if status == 200:
         noted.version, noted.value = int(body["version"]), float(body["predictions"][0])
     else:
         noted.code = str(body.get("code"))

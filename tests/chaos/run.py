@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import httpx
 
 from tests.chaos.history import Harm, History
-from tests.chaos.load import CONNECTIONS, MODEL, TIMEOUT_S, Load
+from tests.chaos.load import MODEL, TIMEOUT_S, Load, session
 from tests.chaos.nemesis import STOPPED_S, Nemesis
 from tests.chaos.stages import Stage
 from tests.chaos.writers import Writer, model_file
@@ -53,17 +53,19 @@ async def _run(stage: Stage, plan: Plan, user: ApiUser) -> History:
     dice = random.Random(plan.seed)
     history = History(uploaded={1}, promoted={1: 0.0})
     door = stage.door(is_edged=plan.is_edged)
-    async with httpx.AsyncClient(
-        base_url=door.url,
-        headers=door.headers,
-        verify=door.trust,
-        timeout=TIMEOUT_S,
-        limits=httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS),
-        trust_env=False,
-    ) as http:
+    async with (
+        session() as predicting,
+        httpx.AsyncClient(
+            base_url=door.url,
+            headers=door.headers,
+            verify=door.trust,
+            timeout=TIMEOUT_S,
+            trust_env=False,
+        ) as writing,
+    ):
         started_s = asyncio.get_running_loop().time()
-        load = Load(http, history, dice, started_s, user.key)
-        writer = Writer(load, user.headers)
+        load = Load(predicting, door, history, dice, started_s, user.key)
+        writer = Writer(writing, load, user.headers)
         nemesis = Nemesis(stage.platform, dice, plan.stopped_s, stage.disk, stage.valkey)
         await asyncio.gather(
             load.run(rate=plan.rate), writer.run(), _harm(nemesis, plan, load, dice)

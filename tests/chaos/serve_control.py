@@ -7,7 +7,7 @@ from typing import Any
 
 from cluster.serve_api import DeployFailed, ServeApi
 from cluster.serve_config import APPLICATION, own_application
-from tests.system.platform import Platform, wait_until
+from tests.system.platform import Platform
 
 SCALED = ("Ingress", "Predictor")
 #: A generation of replicas starts and one drains, on a busy machine.
@@ -69,9 +69,11 @@ class ServeControl:
         """Seconds until ``is_done`` and nothing starts or drains any more."""
         began_s = time.monotonic()
         self._api.deploy(config)
-        wait_until(
-            lambda: self.is_settled() and is_done(), what="the deployment", timeout_s=PATIENCE_S
-        )
+        while not (self.is_settled() and is_done()):
+            if time.monotonic() > began_s + PATIENCE_S:
+                raise AssertionError(f"not deployed after {PATIENCE_S:.0f} s")
+            # Not oftener: the load is made by another thread of this process.
+            time.sleep(1)
         return time.monotonic() - began_s
 
     def _running(self) -> set[str]:

@@ -3,7 +3,7 @@
 import os
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,11 +25,14 @@ class SmallDisk:
 
     def fill(self) -> int:
         """Take every free block; how many bytes that were."""
+        taken = 0
         with self._filling.open("ab") as file:
+            # Others may write meanwhile, or give something back.
             while free := self._free_bytes():
-                os.posix_fallocate(file.fileno(), file.tell(), free)
-                file.seek(free, os.SEEK_CUR)
-            return file.tell()
+                with suppress(OSError):
+                    os.posix_fallocate(file.fileno(), taken, free)
+                    taken += free
+        return taken
 
     def free(self) -> None:
         """Give it back."""

@@ -27,9 +27,9 @@ def model_file(version: int) -> bytes:
 class Writer:
     """The owner of the model under test."""
 
-    def __init__(self, load: Load, headers: dict[str, str]) -> None:
+    def __init__(self, http: httpx.AsyncClient, load: Load, headers: dict[str, str]) -> None:
         self._load = load
-        self._http = load.http
+        self._http = http
         self._history: History = load.history
         self._headers = headers
         self._keys = itertools.count()
