@@ -9,10 +9,10 @@ ENV_FILE ?= .env.development
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-quiet fuzz lint lock bench bench-peers bench-security bench-hostile chaos clean fuzz-api
+.PHONY: help install run test test-quiet fuzz lint lock bench bench-peers bench-security bench-hostile chaos chaos-matrix chaos-overload clean fuzz-api
 
 help: ## List the targets
-	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(VENV)/run.stamp ## Set everything up that `slipway` needs, and run nothing
 
@@ -62,6 +62,12 @@ bench-hostile: $(VENV)/dev.stamp ## Measure honest predictions beside slow, endl
 
 chaos: $(VENV)/dev.stamp ## Break a platform of its own by dice and check every answer (CHAOS="--seed 7 --seconds 600")
 	$(BIN)/python -m tests.chaos $(CHAOS)
+
+chaos-matrix: $(VENV)/dev.stamp ## Each fault alone under 200 predictions a second, five seeds (2 hours; goes on if cut short; needs root and nginx)
+	$(BIN)/python -m tests.chaos.matrix $(CHAOS)
+
+chaos-overload: $(VENV)/dev.stamp ## Three times as many predictions as can be answered (needs wrk)
+	$(BIN)/python -m tests.chaos.overload $(CHAOS)
 
 fuzz-api: $(VENV)/dev.stamp ## Fuzz the HTTP API as three roles, 50,000 cases and more (counts in docs/fuzz; goes on if cut short)
 	$(BIN)/python -m tests.fuzz.api_fuzz --cases 50000 --output docs/fuzz

@@ -3,7 +3,7 @@
 import os
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,14 +44,33 @@ class SmallDisk:
 
 
 @contextmanager
-def small_disk(path: Path) -> Iterator[SmallDisk]:
-    """One mounted at ``path`` while the block lasts; root alone may."""
+def small_disk(directory: Path) -> Iterator[SmallDisk]:
+    """
+    One that holds ``directory/home`` while the block lasts, and the embedded PostgreSQL's data.
+
+    Those would lie elsewhere under root, who alone may mount; here they are where everybody else
+    has them, on the disk of SLIPWAY_HOME.
+    """
     if os.geteuid() != 0:
         raise SystemExit("fill-disk mounts a small disk, which root alone may")
-    path.mkdir(parents=True)
-    options = f"size={SIZE_MB}m,mode=0700"
-    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "slipway-chaos", str(path)], check=True)
+    disk, home = directory / "disk", directory / "home"
+    with ExitStack() as stack:
+        options = f"size={SIZE_MB}m,mode=0755"
+        stack.enter_context(_mounted("-t", "tmpfs", "-o", options, "slipway-chaos", on=disk))
+        for name in ("home", "postgres"):
+            (disk / name).mkdir()
+        stack.enter_context(_mounted("--bind", str(disk / "home"), on=home))
+        # PostgreSQL's own user has to come by.
+        directory.chmod(0o711)
+        (home / "postgres").write_text(f"{disk / 'postgres' / 'data'}\n", encoding="utf-8")
+        yield SmallDisk(disk)
+
+
+@contextmanager
+def _mounted(*what: str, on: Path) -> Iterator[None]:
+    on.mkdir()
+    subprocess.run(["mount", *what, str(on)], check=True)
     try:
-        yield SmallDisk(path)
+        yield
     finally:
-        subprocess.run(["umount", "--lazy", str(path)], check=True)
+        subprocess.run(["umount", "--lazy", str(on)], check=True)

@@ -68,13 +68,15 @@ def staged(
     settings = {
         "WORKERS": "2",
         "SHORT_PATH_ENABLED": short_path,
+        # What is asked again must be worked out again.
+        "RESULT_CACHE_BYTES": "0",
         "EDGE_TOKEN": TOKEN,
         "ALLOWED_HOSTS": f"{HOST},127.0.0.1",
     }
     disk, valkey, edge = None, None, None
     with ExitStack() as stack:
         if FILL_DISK in faults:
-            disk = stack.enter_context(small_disk(directory / "home"))
+            disk = stack.enter_context(small_disk(directory))
             settings["MAX_UPLOAD_SIZE"] = str(UPLOAD_BYTES)
         if SLOW_VALKEY in faults:
             valkey, settings["REDIS_URL"] = stack.enter_context(slow_valkey(directory / "valkey"))

@@ -1,0 +1,210 @@
+"""
+Three times as many predictions as can be answered: ``make chaos-overload``, or
+
+    python -m tests.chaos.overload [--times 3] [--seconds 60] [--connections 3000] [--model slow]
+
+Finds the peak in a closed loop, offers a multiple of it, and says what became of goodput, memory
+and latency.  Writes ``docs/chaos/overload-<model>-<date>.json``; exits with 1 if a goal is not
+met.  The load is made on the same machine: the document has the rate that was really offered.
+"""
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.neighbors import KNeighborsRegressor
+
+from tests.benchmarks.closed_loop import Target
+from tests.benchmarks.processes import pss_bytes
+from tests.benchmarks.run import machine_facts
+from tests.chaos.flood import Flood, flood
+from tests.chaos.load import MODEL
+from tests.chaos.serve_control import ServeControl
+from tests.chaos.stages import Stage, staged
+from tests.chaos.writers import model_file
+from tests.system.client import ApiUser, as_bytes
+from tests.system.platform import REPOSITORY
+
+REPORTS = REPOSITORY / "docs" / "chaos"
+X = 3.0
+ROWS = 50_000
+
+
+def quick_model() -> bytes:
+    """The ingress is what limits it."""
+    return model_file(1)
+
+
+def slow_model() -> bytes:
+    """Some milliseconds in native code for each row: Predictors are what limits it."""
+    rows = np.random.default_rng(0).normal(size=(ROWS, 1))
+    return as_bytes(KNeighborsRegressor(5, algorithm="brute").fit(rows, rows[:, 0]), "joblib")
+
+
+MODELS = {"quick": quick_model, "slow": slow_model}
+#: Connections of the closed loops; the best of them is the peak.
+PEAK_CONNECTIONS = (16, 64, 256)
+#: What is offered first, to find how long connections must wait for the rate wanted.
+TRIAL_S = 5
+GOODPUT_KEPT, MEMORY_GROWTH, RECOVERED_S, OFFERED_SHARE = 0.8, 0.1, 5.0, 0.95
+PROBES, PROBE_PAUSE_S, PROBING_S = 20, 0.02, 60.0
+
+
+def main() -> int:
+    """Measure and write; the exit code."""
+    arguments = _arguments()
+    if shutil.which("wrk") is None:
+        sys.exit("wrk is missing: apt-get install wrk")
+    with tempfile.TemporaryDirectory(prefix="slipway-chaos-") as directory:
+        stage_in = staged(Path(directory), (), is_edged=False, short_path=arguments.short_path)
+        with stage_in as stage:
+            found = _measured(stage, Path(directory), arguments)
+    document = {
+        "machine": machine_facts(),
+        "model": arguments.model,
+        "short_path": arguments.short_path,
+        **found,
+    }
+    text = json.dumps(document, indent=1)
+    REPORTS.mkdir(parents=True, exist_ok=True)
+    path = REPORTS / f"overload-{arguments.model}-{datetime.now(UTC):%Y-%m-%d}.json"
+    path.write_text(text + "\n", encoding="utf-8")
+    print(text)
+    return int(bool(found["unmet"]))
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos.overload")
+    parser.add_argument("--times", type=float, default=3.0, help="the peak that is offered")
+    parser.add_argument("--seconds", type=int, default=60)
+    parser.add_argument("--peak-seconds", type=int, default=10, help="of each closed loop")
+    # More than two ingress replicas take at a time, or all there is would wait inside them.
+    parser.add_argument("--connections", type=int, default=3000)
+    parser.add_argument(
+        "--model", choices=list(MODELS), default="quick", help="slow: neighbours among 50,000 rows"
+    )
+    parser.add_argument(
+        "--short-path", choices=["true", "false"], default="false", help="answer in the ingress"
+    )
+    return parser.parse_args()
+
+
+def _measured(stage: Stage, scratch: Path, arguments: argparse.Namespace) -> dict[str, Any]:
+    with ApiUser.register(stage.platform.url) as user:
+        user.upload(MODEL, MODELS[arguments.model]()).raise_for_status()
+        first = user.predict(MODEL, [[X]]).raise_for_status()
+        value = float(first.json()["predictions"][0])
+        target = Target(
+            name=MODEL,
+            url=f"{stage.platform.url}/api/v1/models/{MODEL}/predict",
+            body={"instances": [[X]]},
+            headers={"X-API-Key": user.key},
+        )
+
+        def ask(connections: int, seconds: int, pause_s: float = 0.0) -> Flood:
+            return flood(
+                target,
+                value,
+                connections=connections,
+                seconds=seconds,
+                scratch=scratch,
+                pause_s=pause_s,
+            )
+
+        peaks = [ask(count, arguments.peak_seconds) for count in PEAK_CONNECTIONS]
+        peak = max(peaks, key=lambda one: one.goodput_per_s)
+        # The loops may have been answered by more replicas than there were before.
+        stage.await_whole()
+        usual_s = [_probe_s(user) for _ in range(100)]
+        normal_s = float(np.percentile([one for one in usual_s if one is not None], 99))
+        wanted = arguments.times * peak.goodput_per_s
+        pause_s = arguments.connections / wanted
+        trial = ask(arguments.connections, TRIAL_S, pause_s)
+        # How long an answer takes is not waited for again.
+        taken_s = arguments.connections / trial.offered_per_s - pause_s
+        stage.await_whole()
+        before = _memory(stage)
+        over = ask(arguments.connections, arguments.seconds, max(pause_s - taken_s, 0.001))
+        recovered_s = _recovery_s(user, 3 * normal_s)
+        after = _memory(stage)
+    found = {
+        "peak": {"goodput_per_s": peak.goodput_per_s, "connections": peak.connections},
+        "peaks_per_s": {one.connections: round(one.goodput_per_s, 1) for one in peaks},
+        "wanted_per_s": wanted,
+        "offered_per_s": over.offered_per_s,
+        "offered_times_peak": over.offered_per_s / peak.goodput_per_s,
+        "connections": over.connections,
+        "seconds": over.seconds,
+        "counts": dict(over.counts),
+        "without_retry_after": over.samples,
+        "goodput_per_s": over.goodput_per_s,
+        "goodput_kept": over.goodput_per_s / peak.goodput_per_s,
+        "normal_p99_ms": 1000 * normal_s,
+        "recovered_after_s": recovered_s,
+        "before": before,
+        "after": after,
+        "memory_growth": after["pss_mb_all"] / before["pss_mb_all"] - 1,
+    }
+    return found | {"unmet": _unmet(found, arguments.times)}
+
+
+def _probe_s(user: ApiUser) -> float | None:
+    """Seconds of one right prediction; None for any other answer."""
+    began_s = time.perf_counter()
+    answer = user.predict(MODEL, [[X]])
+    return time.perf_counter() - began_s if answer.status_code == 200 else None
+
+
+def _recovery_s(user: ApiUser, bound_s: float) -> float | None:
+    """Seconds until the first of so many right answers in a row, each within ``bound_s``."""
+    began_s = time.monotonic()
+    good, first_s = 0, 0.0
+    while time.monotonic() < began_s + PROBING_S:
+        asked_s = time.monotonic() - began_s
+        took_s = _probe_s(user)
+        first_s = asked_s if good == 0 else first_s
+        good = good + 1 if took_s is not None and took_s <= bound_s else 0
+        if good == PROBES:
+            return round(first_s, 2)
+        time.sleep(PROBE_PAUSE_S)
+    return None
+
+
+def _memory(stage: Stage) -> dict[str, Any]:
+    """Shared pages counted once; replicas beside it, since more of them need more."""
+    by_role = pss_bytes(stage.platform.processes())
+    replicas = ServeControl(stage.platform).replicas()
+    return {
+        "pss_mb": {role: round(size / 1e6, 1) for role, size in sorted(by_role.items())},
+        "pss_mb_all": round(sum(by_role.values()) / 1e6, 1),
+        "replicas": {name: len(all_) for name, all_ in replicas.items()},
+    }
+
+
+def _unmet(found: dict[str, Any], times: float) -> list[str]:
+    """Goals that were missed, each in a few words."""
+    allowed = {"status 200", "status 503"}
+    other = {what: n for what, n in found["counts"].items() if what not in allowed}
+    checks = {
+        f"other answers: {other}": not other,
+        f"less offered than {times:g} times the peak": (
+            found["offered_times_peak"] >= OFFERED_SHARE * times
+        ),
+        "less goodput kept than 80 %": found["goodput_kept"] >= GOODPUT_KEPT,
+        "memory grew by 10 % or more": found["memory_growth"] < MEMORY_GROWTH,
+        "not recovered after 5 s": (
+            found["recovered_after_s"] is not None and found["recovered_after_s"] <= RECOVERED_S
+        ),
+    }
+    return [what for what, is_met in checks.items() if not is_met]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
