@@ -62,10 +62,17 @@ def main() -> int:
     arguments = _arguments()
     if shutil.which("wrk") is None:
         sys.exit("wrk is missing: apt-get install wrk")
-    with tempfile.TemporaryDirectory(prefix="slipway-chaos-") as directory:
-        stage_in = staged(Path(directory), (), is_edged=False, short_path=arguments.short_path)
-        with stage_in as stage:
-            found = _measured(stage, Path(directory), arguments)
+    with (
+        tempfile.TemporaryDirectory(prefix="slipway-chaos-") as directory,
+        staged(Path(directory), (), is_edged=False, short_path=arguments.short_path) as stage,
+    ):
+        found = _measured(stage, Path(directory), arguments)
+        # Before the platform is stopped: what was measured is not lost where that takes long.
+        _write(arguments, found)
+    return int(bool(found["unmet"]))
+
+
+def _write(arguments: argparse.Namespace, found: dict[str, Any]) -> None:
     document = {
         "machine": machine_facts(),
         "model": arguments.model,
@@ -76,8 +83,7 @@ def main() -> int:
     REPORTS.mkdir(parents=True, exist_ok=True)
     path = REPORTS / f"overload-{arguments.model}-{datetime.now(UTC):%Y-%m-%d}.json"
     path.write_text(text + "\n", encoding="utf-8")
-    print(text)
-    return int(bool(found["unmet"]))
+    print(text, flush=True)
 
 
 def _arguments() -> argparse.Namespace:

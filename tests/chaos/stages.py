@@ -2,6 +2,7 @@
 
 import json
 import ssl
+import time
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from tests.chaos.slow_valkey import Relay, slow_valkey
 from tests.chaos.small_disk import UPLOAD_BYTES, SmallDisk, small_disk
 from tests.integration.edge.nginx import HOST, TOKEN, Edge, find_nginx
 from tests.integration.edge.nginx import running as running_edge
-from tests.system.platform import Platform, running, wait_until
+from tests.system.platform import Platform, running
 
 #: Faults that need a stage of their own; the other ones any will do for.
 SLOW_VALKEY, FILL_DISK = "slow-valkey", "fill-disk"
@@ -51,11 +52,12 @@ class Stage:
     def await_whole(self) -> None:
         """Return once everything that earlier faults took is there again."""
         control = ServeControl(self.platform)
-        wait_until(
-            lambda: control.is_settled() and self.platform.is_ready,
-            what="a whole platform",
-            timeout_s=PATIENCE_S,
-        )
+        deadline_s = time.monotonic() + PATIENCE_S
+        while not (control.is_settled() and self.platform.is_ready):
+            if time.monotonic() > deadline_s:
+                raise AssertionError(f"not whole after {PATIENCE_S:.0f} s: {control.replicas()}")
+            # Serve's controller has better things to do.
+            time.sleep(1)
 
 
 @contextmanager
