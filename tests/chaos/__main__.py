@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tests.chaos.nemesis import STOPPED_S, Nemesis
-from tests.chaos.run import Plan, run
+from tests.chaos.run import REST_S, Plan, run
 from tests.chaos.stages import FILL_DISK, SLOW_VALKEY, staged
 from tests.chaos.timeline import drawing
 from tests.system.platform import REPOSITORY, Platform
@@ -89,6 +89,7 @@ def _plan(arguments: argparse.Namespace) -> Plan:
         rate=arguments.rate,
         faults=faults,
         stopped_s=arguments.stopped,
+        rest_s=REST_S,
         is_edged=arguments.edge == "true",
     )
 

@@ -22,7 +22,7 @@ from typing import Any
 
 from tests.benchmarks.run import machine_facts
 from tests.chaos.cases import CASES, Case
-from tests.chaos.run import Plan, run
+from tests.chaos.run import REST_S, Plan, run
 from tests.chaos.stages import Stage, staged
 from tests.system.platform import REPOSITORY
 
@@ -59,6 +59,7 @@ class Trial:
             faults=(self.case.fault,),
             first_fault_s=min(FIRST_FAULT_S, self.seconds / 3),
             stopped_s=self.case.stopped_s,
+            rest_s=REST_S,
             is_edged=self.case.is_edged,
         )
 

@@ -13,7 +13,7 @@ from tests.chaos.stages import Stage
 from tests.chaos.writers import Writer, model_file
 from tests.system.client import ApiUser
 
-#: However long a fault takes, so much load comes after it, in which writes must be taken again.
+#: Load after the last fault in which writes should be taken again.
 REST_S = 10.0
 
 
@@ -30,6 +30,8 @@ class Plan:
     first_fault_s: float = 5.0
     #: How long what is stopped, slowed or filled stays so.
     stopped_s: float = STOPPED_S
+    #: However long the faults take, so much load comes after them.
+    rest_s: float = 0.0
     is_edged: bool = False
 
     def times_s(self, dice: random.Random) -> list[float]:
@@ -82,4 +84,4 @@ async def _harm(nemesis: Nemesis, plan: Plan, load: Load, dice: random.Random) -
         what = await faults[name]()
         load.history.faults.append(Harm(began_s=began_s, ended_s=load.now_s(), what=what))
     last_s = max((harm.ended_s for harm in load.history.faults), default=0.0)
-    load.ends_s = max(plan.seconds, last_s + REST_S)
+    load.ends_s = max(plan.seconds, last_s + plan.rest_s)
