@@ -121,7 +121,7 @@ def build_services(
     registry = _open_registry(settings, replica_id, client_name)
     identity = _identity(settings, registry, client_name)
     catalog = Catalog(registry.database, registry.follower)
-    trials = _trials(settings, loaders, registry.database)
+    trials = _trials(settings, loaders, registry)
     coalescer = Coalescer(
         RetryingPredictor(predictors, judge=trials),
         limits=CoalescerLimits(max_rows=coalesce_max_rows) if coalesce_max_rows else None,
@@ -212,9 +212,12 @@ def _identity(settings: Settings, registry: _Registry, client_name: str) -> _Ide
     return _Identity(tokens=tokens, passwords=passwords, limits=limits, accounts=accounts)
 
 
-def _trials(settings: Settings, loaders: Loaders, database: Database) -> Trials:
+def _trials(settings: Settings, loaders: Loaders, registry: _Registry) -> Trials:
+    charges = Charges(registry.database, settle=registry.follower.settle)
     last_words = partial(find_last_words, box_directory(settings))
-    return Trials(loaders, Charges(database), find_last_words=last_words)
+    trials = Trials(loaders, charges, find_last_words=last_words)
+    registry.follower.subscribe(trials.on_change)
+    return trials
 
 
 def _inference(

@@ -19,6 +19,7 @@ from cluster.errors import ModelQuarantined, PlatformError
 from cluster.metrics import QUARANTINES
 from deployments.black_box import LastWords
 from deployments.intake.outcomes import Replay
+from serve_app.registry.changes import EVERYTHING
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +27,7 @@ logger = logging.getLogger(__name__)
 SUSPECT_S = 60.0
 #: Deaths of different replicas, as sole suspect, that condemn without a replay's proof.
 CHARGES_TO_CONDEMN = 2
-#: Until every ingress has read the quarantine from the registry.
+#: Calls that were resolved before the quarantine are gone by then.
 BRIDGE_S = 5.0
 #: Where the registry could not be written, this process alone holds the version back.
 ALONE_S = 60.0
@@ -52,7 +53,7 @@ class Registry(Protocol):
         ...
 
     async def quarantine(self, version: VersionRef, *, reason: str, replica_id: str) -> bool:
-        """Hold it back; True if it was ready until now."""
+        """Hold it back for every ingress; True if it was ready until now."""
         ...
 
 
@@ -93,6 +94,20 @@ class Trials:
         #: version key -> until when.
         self._suspected: dict[str, float] = {}
         self._condemned: dict[str, float] = {}
+        #: Of those, the ones whose quarantine every ingress has read: the registry speaks for them.
+        self._settled: set[str] = set()
+
+    def on_change(self, kind: str, subject: str) -> None:
+        """
+        A model changed: what the registry holds back is held back no longer here.
+
+        Else a release within ``BRIDGE_S`` of the quarantine would have been acknowledged, and
+        calls refused all the same.
+        """
+        if kind == "model" and self._settled:
+            for key in [k for k in self._settled if subject in (EVERYTHING, _model_id(k))]:
+                self._settled.discard(key)
+                self._condemned.pop(key, None)
 
     async def admit(self, version: VersionRef) -> None:
         """
@@ -188,7 +203,13 @@ class Trials:
 
     async def _condemn(self, death: _Death, reason: str) -> None:
         version = death.call.version
+        self._settled.discard(version.key)
         self._condemned[version.key] = self._clock() + ALONE_S
         QUARANTINES.record(1, reason=reason)
         await self._registry.quarantine(version, reason=reason, replica_id=death.replica_id)
         self._condemned[version.key] = self._clock() + BRIDGE_S
+        self._settled.add(version.key)
+
+
+def _model_id(version_key: str) -> str:
+    return version_key.rpartition("/")[0]

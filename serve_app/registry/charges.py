@@ -1,6 +1,7 @@
 """Deaths charged to versions, and the quarantine that follows; the platform's own doing."""
 
 import uuid
+from collections.abc import Awaitable, Callable
 
 from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
@@ -60,18 +61,28 @@ def quarantine(session: Session, version: VersionRef, *, reason: str, replica_id
 
 
 class Charges:
-    """The two writes of a trial, each in a transaction of its own."""
+    """
+    The two writes of a trial, each in a transaction of its own.
 
-    def __init__(self, database: Database) -> None:
+    Args:
+        database: Where they go.
+        settle: Returns once every ingress has applied a change.
+    """
+
+    def __init__(
+        self, database: Database, *, settle: Callable[[int | None], Awaitable[object]]
+    ) -> None:
         self._database = database
+        self._settle = settle
 
     async def charge(self, version: VersionRef, replica_id: str) -> int:
         """As ``charge``; raises RegistryUnavailable."""
         return (await self._database.write(lambda s: charge(s, version, replica_id))).value
 
     async def quarantine(self, version: VersionRef, *, reason: str, replica_id: str) -> bool:
-        """As ``quarantine``; raises RegistryUnavailable."""
+        """As ``quarantine``, for every ingress; raises RegistryUnavailable."""
         written = await self._database.write(
             lambda s: quarantine(s, version, reason=reason, replica_id=replica_id)
         )
+        await self._settle(written.sequence)
         return written.value

@@ -91,7 +91,7 @@ def test_a_version_that_alone_crashes_two_replicas_is_held_back_until_it_is_rele
     assert held.json()["code"] == "model_quarantined"
     assert "Retry-After" in held.headers
     assert released.status_code == 200
-    assert served.status_code == 200
+    assert served.status_code == 200, served.text
 
 
 def crash_while_executing(platform: Platform) -> None:

@@ -13,6 +13,16 @@ from tests.integration.registry.conftest import MakeModel, MakeUser
 pytestmark = pytest.mark.anyio
 
 
+class Settled:
+    """Stands for the follower: remembers what it was asked to settle."""
+
+    def __init__(self) -> None:
+        self.sequences: list[int | None] = []
+
+    async def __call__(self, sequence: int | None) -> None:
+        self.sequences.append(sequence)
+
+
 def ref(model_id: str, version: int = 1) -> VersionRef:
     return VersionRef(
         model_id=model_id, version=version, sha256="0" * 64, size_bytes=1, format="skops"
@@ -23,7 +33,8 @@ async def test_a_death_is_charged_once_however_many_notice(
     database: Database, make_user: MakeUser, make_model: MakeModel
 ) -> None:
     version = ref((await make_model(await make_user())).model.id)
-    charges, colleague = Charges(database), Charges(database)
+    charges = Charges(database, settle=Settled())
+    colleague = Charges(database, settle=Settled())
 
     assert await charges.charge(version, "r1") == 1
     assert await colleague.charge(version, "r1") == 1
@@ -36,9 +47,11 @@ async def test_a_quarantine_is_in_the_audit_trail_once(
 ) -> None:
     owner = await make_user()
     version = ref((await make_model(owner)).model.id)
-    charges = Charges(database)
+    settled = Settled()
+    charges = Charges(database, settle=settled)
 
     assert await charges.quarantine(version, reason="replay", replica_id="r1")
+    assert [type(sequence) for sequence in settled.sequences] == [int]
     assert not await charges.quarantine(version, reason="replay", replica_id="r2")
     found = await database.read(lambda s: get_version(s, owner, "iris", 1))
     statement = select(AuditEvent.actor, AuditEvent.details).where(
@@ -57,7 +70,7 @@ async def test_a_release_forgets_the_charges(
 ) -> None:
     owner = await make_user()
     version = ref((await make_model(owner)).model.id)
-    charges = Charges(database)
+    charges = Charges(database, settle=Settled())
     await charges.charge(version, "r1")
     await charges.charge(version, "r2")
     await database.write(lambda s: release_version(s, owner, "iris", 1))

@@ -10,6 +10,7 @@ from cluster.contracts import PredictCall, VersionRef
 from cluster.errors import ModelQuarantined, PlatformError, RegistryUnavailable, ReplicaUnavailable
 from deployments.black_box import LastWords
 from deployments.intake.outcomes import Replay
+from serve_app.registry.changes import EVERYTHING
 from serve_app.retries import RetryingPredictor
 from serve_app.trials import ALONE_S, BRIDGE_S, SUSPECT_S, Trials
 from tests.unit.serve_app.predicting import rows_of, signature, version_ref
@@ -214,6 +215,35 @@ async def test_it_is_held_back_until_the_registry_says_so(
     await trials.admit(version_ref())
 
     assert held.value.retry_after_s == 60
+
+
+@pytest.mark.parametrize("subject", ["m", EVERYTHING])
+async def test_a_release_is_honoured_at_once(court: Court, trials: Trials, subject: str) -> None:
+    court.crashed("r1", "m/1")
+    court.replays = [CRASH]
+    with pytest.raises(ModelQuarantined):
+        await trials.hear(call(), "r1")
+    trials.on_change("model", "another")
+    trials.on_change("user", subject)
+    with pytest.raises(ModelQuarantined):
+        await trials.admit(version_ref())
+    trials.on_change("model", subject)
+
+    await trials.admit(version_ref())
+
+
+async def test_no_change_lifts_what_the_registry_has_not_heard_of(
+    court: Court, trials: Trials
+) -> None:
+    court.is_registry_away = True
+    court.crashed("r1", "m/1")
+    court.replays = [CRASH]
+    with pytest.raises(ModelQuarantined):
+        await trials.hear(call(), "r1")
+    trials.on_change("model", "m")
+
+    with pytest.raises(ModelQuarantined):
+        await trials.admit(version_ref())
 
 
 async def test_a_query_of_death_kills_one_replica_and_is_never_sent_again(
