@@ -9,7 +9,10 @@ import logging
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from cluster.metrics import SCALING_CHANGES, SCALING_TARGET
+# As a module, which is pickled by its name.  Serve pickles a policy by value, the globals that it
+# uses included, with each replica that it starts and with its checkpoint: a metric that is in use
+# holds a lock, and from the policy's first change on no replica could be started any more.
+from cluster import metrics
 from cluster.scaling import Memory, Observation, decide, reports_from
 
 #: A child of Serve's logger, the only one that has a handler in the controller.
@@ -56,6 +59,6 @@ def policy(ctx: Context) -> tuple[int, dict[str, Any]]:
             decision.cause,
             decision.reason,
         )
-        SCALING_CHANGES.record(1, scaled=ctx.deployment_name, cause=decision.cause)
-    SCALING_TARGET.record(decision.replicas, scaled=ctx.deployment_name)
+        metrics.SCALING_CHANGES.record(1, scaled=ctx.deployment_name, cause=decision.cause)
+    metrics.SCALING_TARGET.record(decision.replicas, scaled=ctx.deployment_name)
     return decision.replicas, {MEMORY: decision.memory, "reason": decision.reason}

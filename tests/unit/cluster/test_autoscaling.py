@@ -8,7 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+import ray
+from ray import cloudpickle
+from ray.serve.config import AutoscalingPolicy
 
+from cluster import metrics
 from cluster.autoscaling import policy
 
 
@@ -74,6 +78,19 @@ def test_no_change_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
     policy(Controller(aggregated_metrics=reporting(utilisation=0.5)))
 
     assert caplog.messages == []
+
+
+def test_serve_can_still_start_replicas_after_a_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Serve pickles the policy in use, with all that it refers to, for each replica it starts."""
+    monkeypatch.setattr(ray, "is_initialized", lambda: True)
+    configured = AutoscalingPolicy(policy_function="cluster.autoscaling:policy")
+    for metric in (metrics.SCALING_CHANGES, metrics.SCALING_TARGET):
+        monkeypatch.setitem(vars(metric), "_instrument", metrics._RayInstrument(metric))
+    configured.get_policy()(Controller(aggregated_metrics=reporting(utilisation=0.9)))
+
+    again = cloudpickle.loads(cloudpickle.dumps(configured)).get_policy()
+
+    assert again(Controller(aggregated_metrics=reporting(utilisation=0.9)))[0] == 3
 
 
 def test_it_loads_nothing_heavy_into_the_controller() -> None:
