@@ -15,13 +15,7 @@ from ray.serve.request_router import (
     RunningReplica,
 )
 
-#: Replicas that this process last chose among; a version's calls in flight grow up to that.
-_candidates = 0
-
-
-def candidates() -> int:
-    """Predictors that this process knew of at its last call; 0 before the first."""
-    return _candidates
+from deployments import predictor_count
 
 
 class ModelAffinityRouter(FIFOMixin, RequestRouter):  # type: ignore[misc]  # Ray ships no types
@@ -33,8 +27,7 @@ class ModelAffinityRouter(FIFOMixin, RequestRouter):  # type: ignore[misc]  # Ra
         pending_request: PendingRequest | None = None,
     ) -> list[list[RunningReplica]]:
         """Groups in order of preference; Serve takes the first that has room."""
-        global _candidates  # noqa: PLW0603 - Serve makes the router and hands it to nobody
-        _candidates = len(candidate_replicas)
+        predictor_count.note(len(candidate_replicas))
         affinity = pending_request.metadata.multiplexed_model_id if pending_request else ""
         if not affinity or len(candidate_replicas) < 2:  # noqa: PLR2004
             return [candidate_replicas]

@@ -19,7 +19,7 @@ from cluster.replicas import begin_replica
 from cluster.scheduling import take_short_slices
 from cluster.setting_sources import Role
 from deployments.handles import Handle, ServeLoaders, ServePredictors
-from deployments.router import candidates
+from deployments.predictor_count import known_predictors
 from serve_app.app import create_app
 from serve_app.backup_age import BackupAge
 from serve_app.hot_routes import HotRoutes
@@ -46,7 +46,7 @@ class Ingress:
             loaders=ServeLoaders(loader),
             replica_id=serve.get_replica_context().replica_id.unique_id,
             coalesce_max_rows=args.coalesce_max_rows,
-            predictor_count=candidates,
+            predictor_count=known_predictors,
         )
         self._backup_age = BackupAge(self._services.database)
 

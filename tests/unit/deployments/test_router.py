@@ -5,8 +5,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from ray.serve.config import RequestRouterConfig
 
-from deployments.router import ModelAffinityRouter, candidates, ranked
+from deployments.predictor_count import known_predictors
+from deployments.router import ModelAffinityRouter, ranked
 
 pytestmark = pytest.mark.anyio
 REPLICAS = [f"replica-{n}" for n in range(4)]
@@ -38,19 +40,24 @@ def _request(affinity: str) -> Any:
     return SimpleNamespace(metadata=SimpleNamespace(multiplexed_model_id=affinity))
 
 
-async def _groups(names: list[str], request: Any) -> list[list[str]]:
-    router = ModelAffinityRouter.__new__(ModelAffinityRouter)
+async def _groups(
+    names: list[str], request: Any, made: type[ModelAffinityRouter] = ModelAffinityRouter
+) -> list[list[str]]:
+    router = made.__new__(made)
     replicas = [_replica(name) for name in names]
     groups = await router.choose_replicas(replicas, request)
     return [[replica.replica_id.unique_id for replica in group] for group in groups]
 
 
 async def test_it_tells_how_many_there_were_to_choose_from() -> None:
-    await _groups(REPLICAS, _request("m/1"))
-    assert candidates() == 4
-    await _groups(REPLICAS[:1], _request("m/1"))
+    """By the class that runs: Serve pickles the module, whose globals are not those imported."""
+    config = RequestRouterConfig(request_router_class="deployments.router:ModelAffinityRouter")
+    made = config.get_request_router_class()
+    await _groups(REPLICAS, _request("m/1"), made)
+    assert known_predictors() == 4
+    await _groups(REPLICAS[:1], _request("m/1"), made)
 
-    assert candidates() == 1
+    assert known_predictors() == 1
 
 
 async def test_a_full_first_choice_spills_to_the_next() -> None:
