@@ -6,7 +6,7 @@ logged with its reason and counted by its cause.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 # As a module, which is pickled by its name.  Serve pickles a policy by value, the globals that it
@@ -19,6 +19,15 @@ from cluster.scaling import Memory, Observation, decide, reports_from
 logger = logging.getLogger("ray.serve.slipway")
 #: Our entry in the state; Serve keeps its own beside it.
 MEMORY = "slipway"
+
+
+class TimedValue(Protocol):
+    """One value of a replica's, by the clock of its node."""
+
+    @property
+    def timestamp(self) -> float:
+        """Seconds since the epoch."""
+        ...
 
 
 class Context(Protocol):
@@ -37,13 +46,18 @@ class Context(Protocol):
         """Metric name -> replica -> value."""
         ...
 
+    @property
+    def raw_metrics(self) -> Mapping[str, Mapping[Any, Sequence[TimedValue]]] | None:
+        """Metric name -> replica -> the values behind it, oldest first."""
+        ...
+
 
 def policy(ctx: Context) -> tuple[int, dict[str, Any]]:
     """Replicas wanted, and the state for the next call (with ``reason``, a sentence)."""
     memory = (ctx.policy_state or {}).get(MEMORY)
     seen = Observation(
         now_s=float(ctx.current_time or 0.0),
-        reports=reports_from(ctx.aggregated_metrics or {}),
+        reports=reports_from(ctx.aggregated_metrics or {}, _reported_s(ctx)),
         running=ctx.current_num_replicas,
         target=ctx.target_num_replicas,
         low=ctx.capacity_adjusted_min_replicas,
@@ -62,3 +76,9 @@ def policy(ctx: Context) -> tuple[int, dict[str, Any]]:
         metrics.SCALING_CHANGES.record(1, scaled=ctx.deployment_name, cause=decision.cause)
     metrics.SCALING_TARGET.record(decision.replicas, scaled=ctx.deployment_name)
     return decision.replicas, {MEMORY: decision.memory, "reason": decision.reason}
+
+
+def _reported_s(ctx: Context) -> dict[Any, float]:
+    """Replica -> when it last reported; Serve keeps what one that stands still said before."""
+    series = (ctx.raw_metrics or {}).get("utilisation", {})
+    return {replica: values[-1].timestamp for replica, values in series.items() if values}

@@ -34,6 +34,9 @@ QUEUE_STEP_S = 4.0
 COOL_DOWN_S = 60.0
 #: A replica that fails this share of its calls, or reports that a check would fail, is sick.
 SICK_ERROR_SHARE = 0.5
+#: So is one whose newest report, of which there is one a second, is this much older than another's:
+#: it stands still, and Serve needs three checks of some seconds each to see it.
+SILENT_S = 4.0
 
 Cause = Literal["load", "trend", "queue", "sick", "held", "floor", "ceiling", "unknown"]
 Samples = tuple[tuple[float, float], ...]
@@ -116,7 +119,8 @@ def decide(seen: Observation, memory: Memory) -> Decision:
             wanted, cause = queued_for, "queue"
             reason += f"; calls wait {queue_age_s:.2f} s"
     if sick := sum(report.is_sick for report in seen.reports):
-        wanted, cause = wanted + sick, "sick"
+        # Beside the floor, which counts replicas that work.
+        wanted, cause = max(wanted, seen.low) + sick, "sick"
         reason += f"; {sick} sick"
     wanted, cause = _bounded(wanted, cause, seen)
     # Without a memory (the controller was restarted) what runs counts as wanted until now.
@@ -199,21 +203,36 @@ def _with_want(history: Samples, now_s: float, wanted: int) -> Samples:
     return (*kept, (now_s, float(wanted)))
 
 
-def reports_from(metrics: Mapping[str, Mapping[Any, float]]) -> list[Report]:
+def reports_from(
+    metrics: Mapping[str, Mapping[Any, float]], reported_s: Mapping[Any, float] | None = None
+) -> list[Report]:
     """
     The replicas' reports in the form in which Serve hands them over: metric -> replica -> value.
 
     A replica's processor share counts where it is the greater: Python runs in one core however
     many lanes there are.
+
+    Args:
+        metrics: What each replica last said, however long ago that was.
+        reported_s: When each said it, by its node's clock.  Compared among themselves alone, so
+            that a controller that stood still takes nobody for silent.
     """
     empty: Mapping[Any, float] = {}
     cpu, ages = metrics.get("cpu_share", empty), metrics.get("queue_age_s", empty)
     errors, degraded = metrics.get("error_share", empty), metrics.get("degraded", empty)
+    reported_s = reported_s or empty
+    newest_s = max(reported_s.values(), default=0.0)
+
+    def is_sick(replica: Any) -> bool:
+        is_silent = newest_s - reported_s.get(replica, newest_s) >= SILENT_S
+        is_failing = errors.get(replica, 0.0) >= SICK_ERROR_SHARE
+        return is_silent or is_failing or degraded.get(replica, 0.0) > 0
+
     return [
         Report(
             busy=max(utilisation, cpu.get(replica, 0.0)),
             queue_age_s=ages.get(replica, 0.0),
-            is_sick=errors.get(replica, 0.0) >= SICK_ERROR_SHARE or degraded.get(replica, 0.0) > 0,
+            is_sick=is_sick(replica),
         )
         for replica, utilisation in metrics.get("utilisation", empty).items()
     ]

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import ray
 from ray import cloudpickle
+from ray.serve._private.common import TimeStampedValue
 from ray.serve.config import AutoscalingPolicy
 
 from cluster import metrics
@@ -28,6 +29,7 @@ class Controller:
     current_time: float | None = 1000.0
     policy_state: dict[str, Any] = field(default_factory=dict)
     aggregated_metrics: dict[str, dict[Any, float]] | None = None
+    raw_metrics: dict[str, dict[Any, list[TimeStampedValue]]] | None = None
 
 
 def reporting(**metrics: float) -> dict[str, dict[Any, float]]:
@@ -62,6 +64,20 @@ def test_its_memory_lives_in_serves_state_beside_serves_own() -> None:
 
     assert replicas == 3
     assert "held at the 3" in state["reason"]
+
+
+def test_a_replica_that_stands_still_is_compensated() -> None:
+    """Serve goes on handing over what it said last."""
+    said = {"r0": [TimeStampedValue(999.0, 0.1)], "r1": [TimeStampedValue(994.0, 0.1)]}
+    controller = Controller(
+        capacity_adjusted_min_replicas=2,
+        aggregated_metrics=reporting(utilisation=0.1),
+        raw_metrics={"utilisation": said},
+    )
+
+    replicas, state = policy(controller)
+
+    assert (replicas, state["reason"]) == (3, "0.20 of 2 replicas busy; 1 sick")
 
 
 def test_a_change_is_logged_with_its_cause_and_reason(caplog: pytest.LogCaptureFixture) -> None:

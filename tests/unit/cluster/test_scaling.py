@@ -184,6 +184,26 @@ def test_a_replica_is_as_busy_as_its_lanes_or_its_core() -> None:
     ]
 
 
+def test_silence_is_sick_beside_others_that_report() -> None:
+    metrics = {"utilisation": {"a": 0.3, "b": 0.3}}
+
+    def sick(**reported_s: float) -> list[bool]:
+        return [report.is_sick for report in reports_from(metrics, reported_s)]
+
+    assert sick(a=100.0, b=103.0) == [False, False]
+    assert sick(a=100.0, b=104.5) == [True, False]
+    # A new replica has not reported yet; the last one there is has nobody to be compared with.
+    assert sick(a=100.0) == [False, False]
+
+
+def test_a_sick_replica_is_compensated_at_the_floor() -> None:
+    deployment = Deployment(running=2, low=2)
+
+    decision = deployment.step(0.1, sick=1)
+
+    assert (decision.replicas, decision.cause) == (3, "sick")
+
+
 def test_it_imports_the_standard_library_alone() -> None:
     tree = ast.parse(Path(str(scaling.__file__)).read_text(encoding="utf-8"))
     imported = set()
