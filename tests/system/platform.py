@@ -55,6 +55,8 @@ class Platform:
     home: Path
     environment: dict[str, str]
     port: int
+    #: Where `slipway` runs: the serve_config.yaml there is the one that is deployed.
+    directory: Path = REPOSITORY
     process: "subprocess.Popen[str] | None" = None
     log: Path = field(init=False)
 
@@ -101,7 +103,7 @@ class Platform:
         with self.log.open("a") as log:
             self.process = subprocess.Popen(
                 [SLIPWAY, "up"],
-                cwd=REPOSITORY,
+                cwd=self.directory,
                 env=self.environment,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -130,7 +132,7 @@ class Platform:
         """Run a `slipway` command against this platform."""
         return subprocess.run(
             [SLIPWAY, *words],
-            cwd=REPOSITORY,
+            cwd=self.directory,
             env=self.environment,
             input=stdin,
             capture_output=True,
