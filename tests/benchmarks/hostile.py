@@ -10,10 +10,12 @@ import argparse
 import json
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
 from tests.benchmarks.run import machine_facts
+from tests.system.honest import predicting
 from tests.system.hostile import ATTACKS
 from tests.system.hostile_stage import Stage, attacked, opened
 
@@ -33,10 +35,13 @@ def measured(stage: Stage, names: list[str], *, seconds: float, rate_per_s: floa
 
 
 def _run(stage: Stage, name: str, *, seconds: float, rate_per_s: float) -> dict[str, Any]:
-    chosen = [] if name == ALONE else [name]
-    honest, endings, grown = attacked(stage, chosen, seconds=seconds, rate_per_s=rate_per_s)
+    if name == ALONE:
+        with predicting(stage.caller(rate_per_s)) as honest:
+            time.sleep(seconds)
+        return {"attack": name, **honest.summary()}
+    honest, endings, grown = attacked(stage, [name], seconds=seconds, rate_per_s=rate_per_s)
     row = {"attack": name, **honest.summary(), "grown_mib": round(grown / MIB, 1)}
-    return {**row, **endings.get(name, {})}
+    return {**row, **endings[name]}
 
 
 def main() -> None:
@@ -55,7 +60,7 @@ def main() -> None:
     options.out.write_text(json.dumps(found | {"runs": rows}, indent=1) + "\n", encoding="utf-8")
     for row in rows:
         ratio = row.get("p99_ratio", "")
-        print(row["attack"], row["p99_ms"], ratio, row["statuses"], row["grown_mib"])
+        print(row["attack"], row["p99_ms"], ratio, row["statuses"], row.get("grown_mib", ""))
 
 
 if __name__ == "__main__":

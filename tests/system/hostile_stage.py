@@ -44,6 +44,15 @@ class Stage:
                     total += pages * os.sysconf("SC_PAGE_SIZE")
         return total
 
+    def caller(self, rate_per_s: float) -> Caller:
+        """The honest caller."""
+        return Caller(
+            port=self.edge.https_port,
+            certificate=self.edge.certificate,
+            key=self.key,
+            rate_per_s=rate_per_s,
+        )
+
     def attack(self, name: str, *, seconds: float) -> "subprocess.Popen[str]":
         """Hostile clients in a process of their own; it prints how they ended."""
         # They would have machines of their own: what they compute is not to be the service's loss.
@@ -77,13 +86,7 @@ def attacked(
         raise ValueError(f"no such attacks: {unknown}")
     before = most = stage.resident_bytes()
     processes = {name: stage.attack(name, seconds=seconds) for name in names}
-    caller = Caller(
-        port=stage.edge.https_port,
-        certificate=stage.edge.certificate,
-        key=stage.key,
-        rate_per_s=rate_per_s,
-    )
-    with predicting(caller) as honest:
+    with predicting(stage.caller(rate_per_s)) as honest:
         deadline_s = time.monotonic() + seconds + MARGIN_S
         endings: dict[str, Any] = {}
         while len(endings) < len(processes):
