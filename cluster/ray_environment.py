@@ -84,6 +84,9 @@ def serve_tuning(settings: Settings) -> dict[str, str]:
         "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": "60",
         "RAY_SERVE_HAPROXY_TIMEOUT_SERVER_S": str(int(settings.request_timeout_s) + SERVER_GRACE_S),
         "RAY_SERVE_HAPROXY_HEALTH_CHECK_INTER": "1s",
+        # A replica that is only busy answers its checks late: taken for dead by two of them, its
+        # callers got HAProxy's own 500 in an overload.
+        "RAY_SERVE_HAPROXY_HEALTH_CHECK_FALL": "4",
         "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
         "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "2",
         "RAY_SERVE_FORCE_STOP_UNHEALTHY_REPLICAS": "1",
