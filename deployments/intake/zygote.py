@@ -6,6 +6,7 @@ the configuration, then ``run`` (with four descriptors) and ``kill``; packets ou
 a child ended goes down that job's own status pipe.  At the socket's end everything ends.
 """
 
+import contextlib
 import gc
 import json
 import os
@@ -146,8 +147,20 @@ def serve(prepare: Callable[[JsonObject], child.Work]) -> None:
     # What is loaded now stays: collecting it in a child would copy every page.
     gc.collect()
     gc.freeze()
+    _weigh_least()
     control.send(_hello(state))
     Zygote(control, work).serve()
+
+
+def _weigh_least() -> None:
+    """
+    This session counts for little beside the others of the machine, where the kernel groups them.
+
+    Under autogroup (sched(7)) a session as a whole has everybody's weight, however idle what runs
+    in it; a kernel without it, or a container's control group, has nothing to write to.
+    """
+    with contextlib.suppress(OSError):
+        Path("/proc/self/autogroup").write_text("19", encoding="ascii")
 
 
 def _hello(state: SandboxState) -> bytes:
