@@ -4,6 +4,7 @@ import asyncio
 import json
 import multiprocessing
 import ssl
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ import numpy as np
 
 from tests.integration.edge.nginx import HOST
 from tests.on_time import on_time
+from tests.system.platform import REPOSITORY
 
 if TYPE_CHECKING:
     from multiprocessing.queues import Queue
@@ -61,6 +63,9 @@ def predicting(caller: Caller) -> Iterator[Honest]:
     spawn = multiprocessing.get_context("spawn")
     has_begun, is_over, outcome = spawn.Event(), spawn.Event(), spawn.Queue()
     arguments = (caller, has_begun, is_over, outcome)
+    # pytest imports this module by its file; the new interpreter finds it by the parent's path.
+    if str(REPOSITORY) not in sys.path:
+        sys.path.append(str(REPOSITORY))
     process = spawn.Process(target=_predict, args=arguments, daemon=True)
     process.start()
     honest = Honest()

@@ -80,7 +80,11 @@ def test_a_version_that_alone_crashes_two_replicas_is_held_back_until_it_is_rele
     try:
         for _ in range(2):
             crash_while_executing(faulty)
-        wait_until(lambda: answers[-1].status_code == 503, what="the quarantine", timeout_s=60)
+        wait_until(
+            lambda: bool(answers) and answers[-1].status_code == 503,
+            what="the quarantine",
+            timeout_s=60,
+        )
     finally:
         ended.set()
         thread.join()
