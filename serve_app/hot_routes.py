@@ -7,7 +7,7 @@ takes the long way through them.  The rules are theirs, asked of the same classe
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from fastapi import FastAPI
 from starlette.requests import Request
@@ -39,6 +39,13 @@ _ERROR = "slipway.error"
 Match = tuple[PredictionRoute, Mapping[str, str], str]
 
 
+class Plain(NamedTuple):
+    """A prediction that no layer would do anything about."""
+
+    match: Match
+    headers: Mapping[bytes, bytes]
+
+
 class HotRoutes:
     """
     An application that answers predictions at once and hands on everything else.
@@ -60,15 +67,26 @@ class HotRoutes:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a prediction; hand on lifespan, other paths and other methods."""
-        found = find_route(scope)
-        headers = dict(scope["headers"]) if found is not None else {}
-        if found is None or not self._is_plain(scope, headers):
+        plain = self.find_plain(scope)
+        if plain is None:
             await self._app(scope, receive, send)
             return
         restore_context(scope)
+        await self.answer(plain, scope, receive, send)
+
+    def find_plain(self, scope: Scope) -> Plain | None:
+        """What answers a request that is plainly a prediction; ``None`` for any other."""
+        found = find_route(scope)
+        if found is None:
+            return None
+        headers = dict(scope["headers"])
+        return Plain(found, headers) if self._is_plain(scope, headers) else None
+
+    async def answer(self, plain: Plain, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer what ``find_plain`` found, in a task that knows its request."""
         scope["app"] = self._app
         services: Services = self._app.state.services
-        endpoint, path_params, scope[FACTS].route = found
+        (endpoint, path_params, scope[FACTS].route), headers = plain
         try:
             reply = await endpoint.reply(services, path_params, headers, receive)
         except PlatformError as error:

@@ -22,7 +22,9 @@ from deployments.handles import Handle, ServeLoaders, ServePredictors
 from deployments.predictor_count import known_predictors
 from serve_app.app import create_app
 from serve_app.backup_age import BackupAge
+from serve_app.direct_routes import DirectRoutes
 from serve_app.hot_routes import HotRoutes
+from serve_app.middleware.direct import install_direct_answers
 from serve_app.services import Services, build_services
 
 #: Seconds after which a thread that computes gives the interpreter back to the event loop.  By
@@ -52,7 +54,12 @@ class Ingress:
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
         """The application; Serve runs its lifespan before the first request and after the last."""
-        return HotRoutes(create_app(self._services), self._services.settings)
+        settings = self._services.settings
+        hot = HotRoutes(create_app(self._services), settings)
+        # Serve makes the span of a request: where there are spans, it has to see them all.
+        if not settings.otel_exporter_otlp_endpoint:
+            install_direct_answers(DirectRoutes(hot))
+        return hot
 
     async def check_health(self) -> None:
         """

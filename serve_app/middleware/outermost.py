@@ -3,7 +3,8 @@ The first thing a request meets and the last thing a response passes, also where
 
 Ray Serve loads ``middleware`` by RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH and wraps it around its
 own ASGI application: headers that would steer Serve never reach it, and what it answers itself
-leaves with our body and headers.  Without Serve the same class stands first in the stack.
+leaves with our body and headers.  Predictions are answered from here, before Serve's own layers,
+where the replica has said how (``direct``).  Without Serve the same class is first in the stack.
 """
 
 import time
@@ -19,6 +20,7 @@ from cluster.setting_sources import Role, load_settings
 from cluster.settings import Settings
 from serve_app.api.errors import error_response, foreign_response, is_v2
 from serve_app.middleware import request_id
+from serve_app.middleware.direct import direct_answers
 from serve_app.middleware.edge import EDGE_HEADERS, EdgeTrust
 from serve_app.middleware.security_headers import Header, SecurityHeaders
 
@@ -89,7 +91,11 @@ class Outermost:
                 response = error_response(error, scope[PASSED], v2=is_v2(scope["path"]))
                 await response(scope, receive, completed)
                 return
-            await self._app(scope, receive, completed)
+            direct = direct_answers()
+            if direct is None:
+                await self._app(scope, receive, completed)
+            else:
+                await direct(scope, receive, completed, self._app)
         finally:
             _note(scope, completed.status, time.perf_counter() - started_s)
 

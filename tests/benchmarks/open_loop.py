@@ -8,6 +8,7 @@ that it delayed (no coordinated omission).
 import asyncio
 import json
 import time
+from collections import Counter
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -29,6 +30,8 @@ class Open:
     rate_per_s: float
     requests: int
     failures: int
+    #: What came instead of a 200: a status, or the name of an exception.
+    failed_as: dict[str, int]
     p50_ms: float
     p90_ms: float
     p99_ms: float
@@ -38,7 +41,7 @@ class Open:
 def run(target: Target, *, rate_per_s: float, seconds: float) -> Open:
     """Send ``rate_per_s * seconds`` requests evenly spaced."""
     with on_time():
-        latencies_s, failures = asyncio.run(
+        latencies_s, failed_as = asyncio.run(
             _send_all(target, rate_per_s, int(rate_per_s * seconds))
         )
     p50, p90, p99, most = 1000 * np.percentile(latencies_s, [50, 90, 99, 100])
@@ -46,7 +49,8 @@ def run(target: Target, *, rate_per_s: float, seconds: float) -> Open:
         target=target.name,
         rate_per_s=rate_per_s,
         requests=len(latencies_s),
-        failures=failures,
+        failures=failed_as.total(),
+        failed_as=dict(failed_as),
         p50_ms=float(p50),
         p90_ms=float(p90),
         p99_ms=float(p99),
@@ -72,8 +76,8 @@ class _Connections:
         self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
         self._places = asyncio.Semaphore(MAX_CONNECTIONS)
 
-    async def ask(self) -> bool:
-        """Send one request; whether it was answered with 200."""
+    async def ask(self) -> str:
+        """Send one request; the status of its answer."""
         async with self._places, asyncio.timeout(TIMEOUT_S):
             if self._idle:
                 reader, writer = self._idle.pop()
@@ -84,7 +88,7 @@ class _Connections:
             length = int(head.split(b"content-length:")[1].split(b"\r\n")[0])
             await reader.readexactly(length)
             self._idle.append((reader, writer))
-            return head.startswith(b"http/1.1 200")
+            return head.split(maxsplit=2)[1].decode()
 
     def close(self) -> None:
         """Close what is idle."""
@@ -92,18 +96,20 @@ class _Connections:
             writer.close()
 
 
-async def _send_all(target: Target, rate_per_s: float, count: int) -> tuple[list[float], int]:
+async def _send_all(
+    target: Target, rate_per_s: float, count: int
+) -> tuple[list[float], Counter[str]]:
     connections = _Connections(target)
     latencies_s: list[float] = []
-    failures = 0
+    failed_as: Counter[str] = Counter()
 
     async def one(due_s: float) -> None:
-        nonlocal failures
         try:
-            is_answered = await connections.ask()
-        except (OSError, TimeoutError, asyncio.IncompleteReadError):
-            is_answered = False
-        failures += not is_answered
+            status = await connections.ask()
+        except (OSError, TimeoutError, asyncio.IncompleteReadError) as error:
+            status = type(error).__name__
+        if status != "200":
+            failed_as[status] += 1
         latencies_s.append(time.perf_counter() - due_s)
 
     started_s = time.perf_counter() + 0.05
@@ -115,4 +121,4 @@ async def _send_all(target: Target, rate_per_s: float, count: int) -> tuple[list
                 await asyncio.sleep(delay_s)
             group.create_task(one(due_s))
     connections.close()
-    return latencies_s, failures
+    return latencies_s, failed_as

@@ -11,8 +11,7 @@ from cluster.access_log import AccessLog, configure_access_log
 from cluster.settings import Settings
 from serve_app.middleware.outermost import Outermost
 from tests.logs import access_log_files, read_lines
-from tests.unit.serve_app.middleware.door import settings
-from tests.unit.serve_app.test_hot_routes import (
+from tests.unit.serve_app.hot_requests import (
     API,
     REQUESTS,
     application,
@@ -20,6 +19,7 @@ from tests.unit.serve_app.test_hot_routes import (
     instances,
     sent,
 )
+from tests.unit.serve_app.middleware.door import settings
 
 pytestmark = pytest.mark.anyio
 CANARY = "canary-5f1d9c"
