@@ -36,9 +36,12 @@ def has_network(interfaces: Path = INTERFACES) -> bool:
     Whether there is more than loopback.
 
     A container that lives in the edge's network loses it when the edge is started anew; it must be
-    started anew as well.
+    started anew as well.  Where interfaces cannot be listed, that is no reason to end it.
     """
-    return any(interface.name != "lo" for interface in interfaces.iterdir())
+    try:
+        return any(interface.name != "lo" for interface in interfaces.iterdir())
+    except OSError:
+        return True
 
 
 def is_backup_young(home: Path, *, now: datetime, started: datetime) -> bool:

@@ -4,6 +4,8 @@ import asyncio
 import shutil
 import time
 from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import pytest
 
@@ -79,27 +81,35 @@ async def until_counted(house: House, model: str, decisions: Counter[str], what:
             assert await house.predict_many(model, 1) == {"right": 1}
 
 
-@pytest.mark.parametrize("how", ["hangs", "is gone"])
-async def test_valkey_that(
-    house: House, model: str, valkey: EmbeddedValkey, decisions: Counter[str], how: str
+@asynccontextmanager
+async def without(valkey: EmbeddedValkey) -> AsyncIterator[None]:
+    await asyncio.to_thread(valkey.stop)
+    try:
+        yield
+    finally:
+        await asyncio.to_thread(valkey.start)
+
+
+@asynccontextmanager
+async def hanging(valkey: EmbeddedValkey) -> AsyncIterator[None]:
+    with stopped(valkey.pid):
+        yield
+
+
+@pytest.mark.parametrize("fault", [hanging, without])
+async def test_valkey_that_hangs_or_is_gone(
+    house: House,
+    model: str,
+    valkey: EmbeddedValkey,
+    decisions: Counter[str],
+    fault: Callable[[EmbeddedValkey], AbstractAsyncContextManager[None]],
 ) -> None:
-    if how == "hangs":
-        with stopped(valkey.pid):
-            started = time.perf_counter()
-            outcomes = await house.predict_many(model, 200)
-            elapsed_s = time.perf_counter() - started
-            await until_counted(house, model, decisions, "limits")
-            writes = await house.new_key()
-    else:
-        await asyncio.to_thread(valkey.stop)
-        try:
-            started = time.perf_counter()
-            outcomes = await house.predict_many(model, 200)
-            elapsed_s = time.perf_counter() - started
-            await until_counted(house, model, decisions, "limits")
-            writes = await house.new_key()
-        finally:
-            await asyncio.to_thread(valkey.start)
+    async with fault(valkey):
+        started = time.perf_counter()
+        outcomes = await house.predict_many(model, 200)
+        elapsed_s = time.perf_counter() - started
+        await until_counted(house, model, decisions, "limits")
+        writes = await house.new_key()
 
     assert outcomes == {"right": 200}
     assert elapsed_s < 10  # 50 ms each, on a busy machine

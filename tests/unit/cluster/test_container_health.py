@@ -67,6 +67,10 @@ def test_a_network_is_more_than_loopback(
     assert has_network(tmp_path) is expected
 
 
+def test_where_interfaces_cannot_be_listed_nothing_is_ended(tmp_path: Path) -> None:
+    assert has_network(tmp_path / "absent")
+
+
 @pytest.mark.parametrize(("hours", "is_young"), [(1, True), (25, True), (27, False)])
 def test_a_backup_is_young_for_a_day_and_two_hours(
     tmp_path: Path, hours: int, *, is_young: bool

@@ -10,8 +10,8 @@ from serve_app.registry.catalog import Catalog
 from serve_app.registry.changes import ChangeFollower
 from serve_app.registry.connections import PoolLimits
 from serve_app.registry.database import Database
-from serve_app.registry.quotas import Quota
-from tests.integration.registry.adding import Vetted, add_to_model
+from serve_app.security.principals import Principal
+from tests.integration.registry.adding import Vetted
 from tests.integration.registry.conftest import CountStatements, Line, MakeModel, MakeUser
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_other_follower")]
@@ -19,21 +19,15 @@ pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_other_follower")]
 
 async def test_names_numbers_aliases_and_ids_lead_to_a_version(
     catalog: Catalog,
-    database: Database,
-    make_user: MakeUser,
-    make_model: MakeModel,
-    vetted: Vetted,
-    plenty: Quota,
+    owner_of_two: Principal,
 ) -> None:
-    owner = await make_user()
-    model = (await make_model(owner)).model
-    await add_to_model(database, owner, vetted(b"two"), plenty)
+    model_id = (await catalog.resolve(owner_of_two, "iris")).ref.model_id
 
-    for name in ("iris", model.id, model.id.upper()):
-        assert (await catalog.resolve(owner, name)).version == 1
-    assert (await catalog.resolve(owner, "iris", 2)).version == 2
-    assert (await catalog.resolve(owner, "iris", "2")).version == 2
-    assert (await catalog.resolve(owner, "iris", "production")).version == 1
+    for name in ("iris", model_id, model_id.upper()):
+        assert (await catalog.resolve(owner_of_two, name)).version == 1
+    assert (await catalog.resolve(owner_of_two, "iris", 2)).version == 2
+    assert (await catalog.resolve(owner_of_two, "iris", "2")).version == 2
+    assert (await catalog.resolve(owner_of_two, "iris", "production")).version == 1
 
 
 async def test_a_resolved_version_says_what_a_prediction_needs(
@@ -55,12 +49,9 @@ async def test_a_resolved_version_says_what_a_prediction_needs(
 
 async def test_the_second_call_asks_nobody(
     catalog: Catalog,
-    make_user: MakeUser,
-    make_model: MakeModel,
     counted_statements: CountStatements,
+    owner: Principal,
 ) -> None:
-    owner = await make_user()
-    await make_model(owner)
     first = await catalog.resolve(owner, "iris")
 
     with counted_statements() as statements:
@@ -87,12 +78,9 @@ async def test_callers_share_reference_and_signature(
 
 async def test_many_at_once_ask_once(
     catalog: Catalog,
-    make_user: MakeUser,
-    make_model: MakeModel,
     counted_statements: CountStatements,
+    owner: Principal,
 ) -> None:
-    owner = await make_user()
-    await make_model(owner)
 
     with counted_statements() as statements:
         found = await asyncio.gather(*(catalog.resolve(owner, "iris") for _ in range(50)))
@@ -115,10 +103,10 @@ async def test_an_unknown_model_is_named(catalog: Catalog, make_user: MakeUser, 
 
 @pytest.mark.parametrize("version", [2, 0, -1, 10**12, "2", "99999999999", "canary", "a\x00b"])
 async def test_an_unknown_version_is_named(
-    catalog: Catalog, make_user: MakeUser, make_model: MakeModel, version: str | int
+    catalog: Catalog,
+    version: str | int,
+    owner: Principal,
 ) -> None:
-    owner = await make_user()
-    await make_model(owner)
 
     with pytest.raises(ModelNotFound) as caught:
         await catalog.resolve(owner, "iris", version)
@@ -128,10 +116,9 @@ async def test_an_unknown_version_is_named(
 
 
 async def test_known_models_outlive_the_registry(
-    line: Line, make_user: MakeUser, make_model: MakeModel
+    line: Line,
+    owner: Principal,
 ) -> None:
-    owner = await make_user()
-    await make_model(owner)
     now = [0.0]
     cut_off = Database.from_url(line.url, PoolLimits(size=2, overflow=0))
     follower = ChangeFollower(cut_off, "cut off", clock=lambda: now[0])
@@ -153,12 +140,9 @@ async def test_known_models_outlive_the_registry(
 
 async def test_an_old_entry_is_answered_and_read_again_meanwhile(
     database: Database,
-    make_user: MakeUser,
-    make_model: MakeModel,
     eventually: Callable[[Callable[[], bool]], Awaitable[None]],
+    owner: Principal,
 ) -> None:
-    owner = await make_user()
-    await make_model(owner)
     now = [0.0]
     follower = ChangeFollower(database, "aging", clock=lambda: now[0])
     catalog = Catalog(database, follower, clock=lambda: now[0])

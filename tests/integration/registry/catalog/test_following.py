@@ -16,7 +16,8 @@ from serve_app.registry.database import Database
 from serve_app.registry.models import delete_model
 from serve_app.registry.quotas import Quota
 from serve_app.registry.versions import add_version, quarantine_version
-from tests.integration.registry.adding import Vetted, add_to_model
+from serve_app.security.principals import Principal
+from tests.integration.registry.adding import Vetted
 from tests.integration.registry.conftest import CountStatements, MakeModel, MakeUser
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_other_follower")]
@@ -27,22 +28,16 @@ async def test_a_move_holds_from_the_moment_it_was_applied(
     catalog: Catalog,
     follower: ChangeFollower,
     database: Database,
-    make_user: MakeUser,
-    make_model: MakeModel,
-    vetted: Vetted,
-    plenty: Quota,
+    owner_of_two: Principal,
 ) -> None:
-    owner = await make_user()
-    await make_model(owner)
-    await add_to_model(database, owner, vetted(b"two"), plenty)
-    await catalog.resolve(owner, "iris")
+    await catalog.resolve(owner_of_two, "iris")
 
-    written = await database.write(lambda s: set_alias(s, owner, "iris", "production", 2))
+    written = await database.write(lambda s: set_alias(s, owner_of_two, "iris", "production", 2))
     await follower.advance()
 
     assert follower.applied == written.sequence
-    assert catalog.find_cached(owner, "iris", None) is None
-    assert (await catalog.resolve(owner, "iris")).version == 2
+    assert catalog.find_cached(owner_of_two, "iris", None) is None
+    assert (await catalog.resolve(owner_of_two, "iris")).version == 2
 
 
 async def test_quarantine_and_deletion_reach_the_cache(
@@ -88,27 +83,21 @@ async def test_absence_is_remembered_until_something_changes(
 async def test_a_fill_that_a_change_overtook_is_not_kept(
     follower: ChangeFollower,
     database: Database,
-    make_user: MakeUser,
-    make_model: MakeModel,
-    vetted: Vetted,
-    plenty: Quota,
+    owner_of_two: Principal,
 ) -> None:
-    owner = await make_user()
-    await make_model(owner)
-    await add_to_model(database, owner, vetted(b"two"), plenty)
     slow = SlowDatabase(database)
     catalog = Catalog(slow, follower, clock=lambda: 0.0)
 
-    early = asyncio.create_task(catalog.resolve(owner, "iris"))
+    early = asyncio.create_task(catalog.resolve(owner_of_two, "iris"))
     await slow.has_read.wait()
-    await database.write(lambda s: set_alias(s, owner, "iris", "production", 2))
+    await database.write(lambda s: set_alias(s, owner_of_two, "iris", "production", 2))
     await follower.advance()
-    late = asyncio.create_task(catalog.resolve(owner, "iris"))
+    late = asyncio.create_task(catalog.resolve(owner_of_two, "iris"))
     slow.may_answer.set()
 
     assert (await early).version == 1
     assert (await late).version == 2
-    found = catalog.find_cached(owner, "iris", None)
+    found = catalog.find_cached(owner_of_two, "iris", None)
     assert found is not None
     assert found.version == 2
 
@@ -133,14 +122,11 @@ class SlowDatabase(Database):
 @pytest.mark.parametrize("seed", range(3))
 async def test_no_reader_sees_an_older_version_after_a_settled_move(
     database: Database,
-    make_user: MakeUser,
-    make_model: MakeModel,
     vetted: Vetted,
     plenty: Quota,
     seed: int,
+    owner: Principal,
 ) -> None:
-    owner = await make_user()
-    await make_model(owner)
     follower = ChangeFollower(database, f"live {seed}")
     catalog = Catalog(database, follower)
     follower.start()
