@@ -18,6 +18,9 @@ from typing import Self
 
 #: Calls of the last so many seconds count.
 WINDOW_S = 10.0
+#: How busy a replica is, is said of the last so many: what follows a load can be no quicker than
+#: what it is shown, and Serve takes the mean of some reports.
+BUSY_WINDOW_S = 2.0
 #: How often the event loop is asked whether it still turns.
 BEAT_S = 0.25
 #: A loop that stood still for this long once in the window is stuck in somebody's code.
@@ -77,6 +80,7 @@ class ReplicaHealth:
     #: Processor seconds that this process has used.
     cpu_clock: Callable[[], float] = time.process_time
     window_s: float = WINDOW_S
+    busy_window_s: float = BUSY_WINDOW_S
     _open: set[TrackedCall] = field(default_factory=set)
     _ended: deque[_Ended] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
     _lags: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
@@ -194,7 +198,7 @@ class ReplicaHealth:
     def _utilisation(self, now_s: float, recent: Sequence[_Ended]) -> float:
         if self._started_s is None:
             return 0.0
-        window_s = max(min(self.window_s, now_s - self._started_s), 1.0)
+        window_s = max(min(self.busy_window_s, now_s - self._started_s), 1.0)
         since_s = now_s - window_s
         busy_s = sum(min(e.ran_s, max(e.at_s - since_s, 0.0)) for e in recent)
         for call in tuple(self._open):
@@ -204,7 +208,7 @@ class ReplicaHealth:
 
     def _cpu_share(self, now_s: float) -> float:
         """Of one core, since what runs Python gets no more; 0 before two looks at the clock."""
-        since = [sample for sample in tuple(self._cpu) if now_s - sample[0] <= self.window_s]
+        since = [sample for sample in tuple(self._cpu) if now_s - sample[0] <= self.busy_window_s]
         if len(since) < 2:  # noqa: PLR2004 - a rate needs two readings
             return 0.0
         (began_s, before), (ended_s, after) = since[0], since[-1]

@@ -27,7 +27,7 @@ Trace = Callable[[int], float]
 LANES = 4
 #: Process, imports, first model.
 START_UP_S = 5
-LOOK_BACK_S = 5
+LOOK_BACK_S = 3
 #: Calls that wait longer than this count as time under capacity.
 LATE_S = 0.5
 

@@ -51,6 +51,20 @@ def test_utilisation_is_busy_time_over_lanes(health: ReplicaHealth, clock: Clock
     assert health.stats()["utilisation"] == pytest.approx(0.25)
 
 
+def test_a_step_shows_within_two_seconds_and_failures_for_ten(
+    health: ReplicaHealth, clock: Clock
+) -> None:
+    with health.track() as failed:
+        failed.begin()
+        failed.is_error = True
+    clock.now_s += 8
+    _call(health, clock, waits_s=0.0, runs_s=2.0)
+    stats = health.stats()
+
+    assert stats["utilisation"] == pytest.approx(0.5)  # one of two lanes, all the time
+    assert stats["error_share"] == pytest.approx(0.5)
+
+
 def test_a_running_call_counts_as_busy(health: ReplicaHealth, clock: Clock) -> None:
     with health.track() as call:
         call.begin()
