@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from string import Template
 
+from cluster.edge_bodies import BodyPace
 from cluster.edge_errors import (
     BAD_GATEWAY,
     DEADLINE_EXCEEDED,
@@ -87,7 +88,9 @@ class EdgeConfig:
     #: HAProxy's own deadline is the request's + 5 s; the edge waits for its answer.
     answer_grace_s: int = 10
     header_timeout_s: int = 10
+    #: Of silence within a body; the pace is that of all of it.
     body_timeout_s: int = 10
+    body_pace: BodyPace = field(default_factory=BodyPace)
     send_timeout_s: int = 10
     connections_per_address: int = 512
     requests_per_second: int = 2000
@@ -184,6 +187,9 @@ def _answers(config: EdgeConfig) -> dict[str, str]:
     bounds = Bounds(binary_bytes=config.binary_bytes, upload_bytes=config.upload_bytes)
     burst = 2 * config.requests_per_second, 2 * config.auth_requests_per_second
     return {
+        "load_modules": _block(config.body_pace.load(), 0),
+        "define_await_body": _block(config.body_pace.define(), 1),
+        "await_body": _block(config.body_pace.wait(), 2),
         "client_map": _block(client_map(config.trusted_hops), 1),
         "proxy_headers": _block(proxy_headers(config.token), 2),
         "plain_error_pages": _block(map(error_page, plain_errors), 2),
@@ -237,3 +243,4 @@ def _words(config: EdgeConfig) -> Iterable[str]:
     yield from config.replica_hosts
     yield from (config.address, config.access_log, config.grafana)
     yield from map(str, (config.certificate, config.certificate_key, config.directory))
+    yield str(config.body_pace.lua_modules or "")

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from cluster.edge import EdgeConfig, render
+from cluster.edge_bodies import PACKAGE, BodyPace, find_lua_modules
 from cluster.ports import RememberedPorts
 from cluster.private_files import write_private
 from serve_app.cli.operator import operator_settings
@@ -47,6 +48,13 @@ def render_command(
         int, typer.Option(min=1, max=65535, help="Port that clients use, for redirects.")
     ] = 443,
     grafana: Annotated[str, typer.Option(help="host:port of Grafana; empty hides it.")] = "",
+    lua_modules: Annotated[
+        str,
+        typer.Option(
+            metavar="DIRECTORY|none",
+            help="Where nginx has its Lua modules; empty looks where Debian keeps them.",
+        ),
+    ] = "",
 ) -> None:
     """Render the configuration from the settings; it holds EDGE_TOKEN, so keep it private."""
     settings = operator_settings()
@@ -68,6 +76,7 @@ def render_command(
         https_port=https_port,
         public_https_port=public_https_port,
         grafana=grafana,
+        body_pace=_body_pace(lua_modules),
         **places,
     )
     text = render(config)
@@ -76,3 +85,12 @@ def render_command(
         return
     write_private(output, text)
     say(f"wrote {output}; check it with: nginx -t -c {output.absolute()}")
+
+
+def _body_pace(lua_modules: str) -> BodyPace:
+    """The pace that nginx can hold bodies to; says so where it is none."""
+    given = None if lua_modules in ("", "none") else Path(lua_modules).absolute()
+    pace = BodyPace(lua_modules=given if lua_modules else find_lua_modules())
+    if pace.lua_modules is None:
+        say(f"nginx without Lua bounds no body's whole time, only its silence: install {PACKAGE}")
+    return pace

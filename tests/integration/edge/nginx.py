@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from cluster.edge import EdgeConfig, render
+from cluster.edge_bodies import BodyPace, find_lua_modules
 from cluster.ports import free_block
 
 HOST = "api.example.org"
@@ -161,6 +162,7 @@ def running(directory: Path, door: int, **changes: object) -> Iterator[Edge]:
         "public_https_port": 443,
         "probe_port": first + 2,
         "access_log": str(directory / "access.log"),
+        "body_pace": BodyPace(lua_modules=find_lua_modules()),
         **changes,
     }
     config = EdgeConfig(

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
+from cluster.edge_bodies import DISTRIBUTION_MODULES, PACKAGE
 from cluster.ray_environment import RayPlaces, fixed_environment, serve_tuning
 from cluster.secrets import OBJECT_STORE_SECRETS, HandedSecrets
 from cluster.setting_sources import SECRET_NAMES
@@ -26,6 +27,7 @@ KUBERNETES: list[dict[str, Any]] = list(
     yaml.safe_load_all((REPOSITORY / "cluster/kubernetes/slipway.yaml").read_text())
 )
 DOCKERFILE = (REPOSITORY / "Dockerfile").read_text()
+EDGE_DOCKERFILE = (REPOSITORY / "cluster/nginx/Dockerfile").read_text()
 SERVICES: dict[str, Any] = COMPOSE["services"]
 #: A tag that names a minor version, as in 1.28-alpine, v3.5.0 or slipway:0.1.
 PINNED = re.compile(r"[\w./-]+:v?\d+\.\d+(\.\d+)?(-[a-z]+)?")
@@ -106,6 +108,26 @@ class TestDockerfile:
 
     def test_no_secret_is_built_in(self) -> None:
         assert not re.search(r"(SECRET|TOKEN|PASSWORD|DSN)\w*=", DOCKERFILE)
+
+
+class TestEdgeDockerfile:
+    def test_it_is_debians_nginx_with_lua_and_runs_as_nobody_in_particular(self) -> None:
+        assert re.findall(r"^FROM (\S+)", EDGE_DOCKERFILE, re.MULTILINE) == ["debian:bookworm-slim"]
+        assert f" nginx {PACKAGE} wget " in EDGE_DOCKERFILE
+        assert re.findall(r"^USER (\S+)$", EDGE_DOCKERFILE, re.MULTILINE) == ["10001:10001"]
+
+    def test_it_is_what_stands_before_both_deployments(self) -> None:
+        (pod,) = (spec for spec in pod_specs() if spec["containers"][0]["name"] == "nginx")
+
+        assert SERVICES["edge"]["image"] == pod["containers"][0]["image"] == "slipway-edge:0.1"
+        assert SERVICES["edge"]["build"] == {"context": "../nginx", "dockerfile": "Dockerfile"}
+
+    def test_what_renders_its_configuration_knows_its_modules(self) -> None:
+        (pod,) = (spec for spec in pod_specs() if spec["containers"][0]["name"] == "nginx")
+        commands = [SERVICES["edge-config"]["command"], pod["initContainers"][0]["command"]]
+
+        for command in commands:
+            assert f" --lua-modules {DISTRIBUTION_MODULES}" in command[-1]
 
 
 class TestCompose:

@@ -8,6 +8,7 @@ from pydantic import SecretStr
 
 from cluster import errors
 from cluster.edge import EdgeConfig, render
+from cluster.edge_bodies import BodyPace
 from cluster.edge_errors import ERRORS, HOST_REFUSED, too_large
 from cluster.edge_routes import INFER, PREDICT, UPLOAD
 from cluster.errors import InsecureSettings, PlatformError
@@ -25,6 +26,9 @@ SETTINGS = Settings(
     trusted_proxy_hops=1,
     port=8123,
 )
+
+
+LUA = {"body_pace": BodyPace(lua_modules=Path("/modules"))}
 
 
 def config(**changes: object) -> EdgeConfig:
@@ -49,14 +53,24 @@ def test_the_settings_reach_the_configuration() -> None:
         assert expected in text
 
 
-def test_nothing_is_left_unfilled() -> None:
-    assert re.findall(r"%\{?\w+", render(config())) == []
+@pytest.mark.parametrize("changes", [{}, LUA])
+def test_nothing_is_left_unfilled(changes: dict[str, object]) -> None:
+    assert re.findall(r"%\{?\w+", render(config(**changes))) == []
 
 
-def test_braces_are_balanced() -> None:
-    text = re.sub(r'"[^"\n]*"|\'[^\'\n]*\'', "", render(config()))
+@pytest.mark.parametrize("changes", [{}, LUA])
+def test_braces_are_balanced(changes: dict[str, object]) -> None:
+    text = re.sub(r'"[^"\n]*"|\'[^\'\n]*\'', "", render(config(**changes)))
 
     assert text.count("{") == text.count("}")
+
+
+def test_bodies_are_awaited_wherever_requests_are_passed_on_and_not_behind() -> None:
+    text = render(config(**LUA))
+    servers = re.split(r"^    server \{$", text, flags=re.MULTILINE)[1:]
+
+    assert ["await_body()" in server for server in servers] == [True, True, True, False, False]
+    assert "lua" not in render(config())
 
 
 def test_only_predictions_are_sent_twice() -> None:
@@ -120,6 +134,7 @@ def test_the_codes_are_the_applications() -> None:
         ({"doors": ("$host:80",)}, "reserves"),
         ({"grafana": "grafana:3000;"}, "reserves"),
         ({"directory": Path("/a b")}, "reserves"),
+        ({"body_pace": BodyPace(lua_modules=Path("/a;b"))}, "reserves"),
     ],
 )
 def test_what_nginx_would_misread_is_refused(changes: dict[str, object], sentence: str) -> None:

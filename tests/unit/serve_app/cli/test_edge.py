@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from cluster import edge_bodies
 from serve_app.cli.main import build_app
 
 
@@ -57,6 +58,40 @@ def test_a_missing_token_is_named(home: Path, monkeypatch: pytest.MonkeyPatch) -
 
     assert code == 1
     assert "EDGE_TOKEN is missing" in output
+
+
+UNBOUNDED = "nginx without Lua bounds no body's whole time"
+
+
+def test_the_distributions_lua_is_found(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in edge_bodies.MODULES:
+        (home / name).touch()
+    monkeypatch.setattr(edge_bodies, "DISTRIBUTION_MODULES", home)
+
+    _, output = render()
+
+    assert f"load_module {home}/ngx_http_lua_module.so;" in output
+    assert UNBOUNDED not in output
+
+
+@pytest.mark.parametrize("words", [[], ["--lua-modules", "none"]])
+def test_without_lua_it_says_what_is_not_bounded(
+    home: Path, monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    monkeypatch.setattr(edge_bodies, "DISTRIBUTION_MODULES", home)
+
+    code, output = render(*words)
+
+    assert code == 0
+    assert "load_module" not in output
+    assert UNBOUNDED in output
+
+
+def test_lua_of_another_machine_is_believed(home: Path) -> None:
+    _, output = render("--lua-modules", "/nowhere/modules")
+
+    assert "load_module /nowhere/modules/ndk_http_module.so;" in output
+    assert UNBOUNDED not in output
 
 
 def test_paths_of_nginx_are_written_down_unread(
