@@ -185,11 +185,15 @@ def _answers(config: EdgeConfig) -> dict[str, str]:
     errors = (*ERRORS, too_large(config.json_bytes))
     plain_errors = (*ERRORS, too_large(PLAIN_BODY_BYTES))
     bounds = Bounds(binary_bytes=config.binary_bytes, upload_bytes=config.upload_bytes)
-    burst = 2 * config.requests_per_second, 2 * config.auth_requests_per_second
+    bursts = {
+        "burst": 2 * config.requests_per_second,
+        "auth_burst": 2 * config.auth_requests_per_second,
+    }
     return {
         "load_modules": _block(config.body_pace.load(), 0),
         "define_await_body": _block(config.body_pace.define(), 1),
-        "await_body": _block(config.body_pace.wait(), 2),
+        "await_probe_body": _block(config.body_pace.wait(PLAIN_BODY_BYTES), 3),
+        "await_body": _block(config.body_pace.wait(config.json_bytes), 2),
         "client_map": _block(client_map(config.trusted_hops), 1),
         "proxy_headers": _block(proxy_headers(config.token), 2),
         "plain_error_pages": _block(map(error_page, plain_errors), 2),
@@ -202,7 +206,7 @@ def _answers(config: EdgeConfig) -> dict[str, str]:
         ),
         "host_refused": _block(answer(HOST_REFUSED, is_tls=False), 3),
         "not_found": _block(answer(NOT_FOUND, is_tls=True), 3),
-        "routes": _block(front_routes(bounds, burst=burst[0], auth_burst=burst[1]), 2),
+        "routes": _block(front_routes(bounds, config.body_pace, **bursts), 2),
         "back_routes": _block(back_routes(retry_window_s=int(config.deadline_s)), 2),
         "back_error_locations": _block(
             (line for error in BACK_ERRORS for line in location(error, is_tls=False)), 2

@@ -4,6 +4,7 @@ How slowly a body may come to the edge: a bound that nginx has in Lua alone.
 Where nginx has no Lua there are no lines, and only the silence within a body is bounded.
 """
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +32,11 @@ class BodyPace:
     #: Directory of nginx's Lua modules; without it no body is held to this.
     lua_modules: Path | None = None
 
+    @property
+    def share_bytes(self) -> int:
+        """What each window but the last must bring."""
+        return self.window_s * self.bytes_per_s
+
     def load(self) -> list[str]:
         """Load the modules."""
         if self.lua_modules is None:
@@ -48,11 +54,17 @@ class BodyPace:
         inner = [f"    {line}".rstrip() for line in (bounds, *script)]
         return ["init_by_lua_block {", *inner, "}"]
 
-    def wait(self) -> list[str]:
+    def wait(self, bound_bytes: int) -> list[str]:
         """
         Wait for the body of each request of a server or location, and refuse it when it is late.
 
         In the access phase: limits and declared lengths have refused by then, and the proxy finds
         the body whole.
+
+        Args:
+            bound_bytes: Most bytes of a body there; at this pace they take so many windows.
         """
-        return [] if self.lua_modules is None else ["access_by_lua_block { await_body() }"]
+        if self.lua_modules is None:
+            return []
+        windows = math.ceil(bound_bytes / self.share_bytes)
+        return [f"access_by_lua_block {{ await_body({windows}) }}"]

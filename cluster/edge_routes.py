@@ -8,6 +8,7 @@ empty, 500 when a replica dies) is asked again at a replica where that is safe.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from cluster.edge_bodies import BodyPace
 from cluster.edge_errors import (
     BAD_GATEWAY,
     ERRORS,
@@ -47,15 +48,15 @@ class Bounds:
     upload_bytes: int
 
 
-def front_routes(bounds: Bounds, *, burst: int, auth_burst: int) -> list[str]:
+def front_routes(bounds: Bounds, pace: BodyPace, *, burst: int, auth_burst: int) -> list[str]:
     """The locations of the application's routes: limits, and the bound of a body."""
     limit = f"limit_req zone=edge_requests burst={burst} nodelay;"
     auth = f"limit_req zone=edge_auth burst={auth_burst} nodelay;"
     predict, rest = "proxy_pass http://edge_back_predict;", "proxy_pass http://edge_back;"
     return [
         *_location(f"~ {PREDICT}", [limit, predict]),
-        *_bounded(f"~ {INFER}", "infer", bounds.binary_bytes, [limit, predict]),
-        *_bounded(f"~ {UPLOAD}", "upload", bounds.upload_bytes, [limit, rest]),
+        *_bounded(f"~ {INFER}", "infer", bounds.binary_bytes, pace, [limit, predict]),
+        *_bounded(f"~ {UPLOAD}", "upload", bounds.upload_bytes, pace, [limit, rest]),
         *_location("^~ /api/v1/auth/", [limit, auth, rest]),
         *_location("/", [limit, rest]),
     ]
@@ -154,11 +155,13 @@ def _location(match: str, lines: Iterable[str]) -> list[str]:
     return [f"location {match} {{", *(f"    {line}" for line in lines), "}"]
 
 
-def _bounded(match: str, name: str, bound_bytes: int, lines: Iterable[str]) -> list[str]:
+def _bounded(
+    match: str, name: str, bound_bytes: int, pace: BodyPace, lines: Iterable[str]
+) -> list[str]:
     """A location with a bound of its own, which its 413 names."""
     own = too_large(bound_bytes)
     refusal = f"{own.path}/{name}"
     # One error_page of its own drops all that are inherited.
     pages = [error_page(own, path=refusal), *map(error_page, ERRORS)]
-    inner = [f"client_max_body_size {bound_bytes};", *pages, *lines]
+    inner = [f"client_max_body_size {bound_bytes};", *pace.wait(bound_bytes), *pages, *lines]
     return [*_location(match, inner), *location(own, is_tls=True, path=refusal)]

@@ -80,6 +80,18 @@ def test_what_came_fast_earns_one_window_and_no_more(paced: House) -> None:
         assert_our_error(parsed(drip(connection, b"x")), 408, "request_timeout")
 
 
+def test_what_is_no_data_earns_windows_for_a_largest_body_and_no_more(tmp_path: Path) -> None:
+    """A chunk's extension, which no bound of nginx's counts."""
+    pace = BodyPace(window_s=1, bytes_per_s=1000, lua_modules=find_lua_modules())
+    with (
+        house(tmp_path, good, json_bytes=2000, body_pace=pace) as made,
+        made.edge.connection() as connection,
+    ):
+        connection.sendall(head(PREDICT) + b"Transfer-Encoding: chunked\r\n\r\n1;")
+
+        assert_our_error(parsed(drip(connection, b"a" * 1000)), 408, "request_timeout")
+
+
 def test_a_probe_without_tls_is_held_to_it_too(paced: House) -> None:
     with socket.create_connection(("127.0.0.1", paced.edge.http_port), 10) as connection:
         connection.sendall(head("/health/live") + b"Content-Length: 1000\r\n\r\n")

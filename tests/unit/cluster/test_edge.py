@@ -69,8 +69,21 @@ def test_bodies_are_awaited_wherever_requests_are_passed_on_and_not_behind() -> 
     text = render(config(**LUA))
     servers = re.split(r"^    server \{$", text, flags=re.MULTILINE)[1:]
 
-    assert ["await_body()" in server for server in servers] == [True, True, True, False, False]
+    assert ["{ await_body(" in server for server in servers] == [True, True, True, False, False]
     assert "lua" not in render(config())
+
+
+def test_a_route_with_larger_bodies_has_more_windows_for_them() -> None:
+    pace = BodyPace(window_s=1, bytes_per_s=1000, lua_modules=Path("/modules"))
+    bounds = {"json_bytes": 2000, "binary_bytes": 3000, "upload_bytes": 4000}
+    text = render(config(body_pace=pace, **bounds))
+
+    for bound_bytes in bounds.values():
+        assert re.search(
+            rf"client_max_body_size {bound_bytes};\s+"
+            rf"access_by_lua_block \{{ await_body\({bound_bytes // 1000}\)",
+            text,
+        )
 
 
 def test_only_predictions_are_sent_twice() -> None:
