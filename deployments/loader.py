@@ -17,7 +17,6 @@ from cluster.artifacts import ArtifactStore, open_store
 from cluster.contracts import (
     ArtifactFormat,
     Batch,
-    CompiledForm,
     LoaderStatus,
     Method,
     Signature,
@@ -39,13 +38,14 @@ from cluster.request_context import enter_request
 from cluster.setting_sources import Role
 from cluster.settings import Settings
 from deployments.intake.libraries import verdict_key
+from deployments.intake.node_turns import NodeTurns
 from deployments.intake.operator_names import limits_of, read_extra_names
 from deployments.intake.outcomes import Replay
 from deployments.intake.sandbox import Sandbox
 from deployments.store_reach import require_store_in_reach
 from deployments.verdicts import Verdicts
 
-#: Files that are vetted at a time, each in a child of its own.
+#: Files that are vetted at a time, each in a child of its own; fewer where cores are few.
 LANES = 2
 
 
@@ -65,7 +65,8 @@ class Loader:
         extra_names = read_extra_names(settings)
         self._store: ArtifactStore = open_store(settings)
         self._verdicts = Verdicts(self._store, verdict_key(extra_names))
-        self._sandbox = sandbox or Sandbox(limits_of(settings), extra_names, lanes=LANES)
+        turn = NodeTurns(settings.slipway_home / "vetting").taken
+        self._sandbox = sandbox or Sandbox(limits_of(settings), extra_names, lanes=LANES, turn=turn)
         self._health = ReplicaHealth(lanes=LANES)
         self._vettings: dict[str, asyncio.Task[None]] = {}
         self._sandbox.start()
@@ -123,7 +124,8 @@ class Loader:
         self._health.beat()
         enter_request(request_id)
         verdict = await run_sync(self._verdicts.find, sha256)
-        if verdict is None or not await self._has(verdict.compiled):
+        form = None if verdict is None else verdict.compiled
+        if verdict is None or (form and not await run_sync(self._store.has, form.sha256)):
             # Neither a backup nor the collection of garbage knows of these arrays.
             content = await run_sync(self._store.get, sha256, size_bytes)
             await self._vet_again(content, sha256)
@@ -134,9 +136,6 @@ class Loader:
         if form is None:
             return b""
         return await run_sync(self._store.get, form.sha256, form.size_bytes)
-
-    async def _has(self, form: CompiledForm | None) -> bool:
-        return form is None or await run_sync(self._store.has, form.sha256)
 
     async def replay(
         self,

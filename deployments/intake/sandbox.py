@@ -10,6 +10,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 
 import anyio
@@ -56,6 +57,7 @@ class Sandbox:
         lanes: int = 2,
         queue_bound: int = 16,
         zygote_command: Sequence[str] = ZYGOTE_COMMAND,
+        turn: Callable[[], AbstractContextManager[None]] = nullcontext,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._limits = limits or Limits()
@@ -65,6 +67,7 @@ class Sandbox:
         self._cpu_s = cpu_s
         self._queue_bound = queue_bound
         self._command = tuple(zygote_command)
+        self._turn = turn
         self._clock = clock
         self._lanes = anyio.CapacityLimiter(lanes)
         self._starting = threading.Lock()
@@ -173,13 +176,14 @@ class Sandbox:
 
     def _run_blocking(self, header: JsonObject, blobs: Sequence[bytes]) -> Outcome:
         copies_bytes = COPIES_OF_MODEL * sum(len(blob) for blob in blobs)
-        return self._living_client().run(
-            header,
-            blobs,
-            memory_bytes=self._memory_bytes + copies_bytes,
-            cpu_s=self._cpu_s,
-            wall_clock_s=self._wall_clock_s,
-        )
+        with self._turn():
+            return self._living_client().run(
+                header,
+                blobs,
+                memory_bytes=self._memory_bytes + copies_bytes,
+                cpu_s=self._cpu_s,
+                wall_clock_s=self._wall_clock_s,
+            )
 
     def _living_client(self) -> ZygoteClient:
         with self._starting:
