@@ -2,9 +2,9 @@
 Turns that the Loaders of one machine share, so that vettings never take all of its cores.
 
 However idle a child is to the kernel, a part of what it does (its fork, its page faults, the memory
-it gives back) is the kernel's own work, which nothing interrupts: with a child on each core the p99
-of predictions was 1.7 times as long, with one of two cores left alone 1.5 times, and as many files
-were vetted.
+it gives back) is the kernel's own work, which nothing interrupts: with children on both cores of two
+the p99 of predictions was 1.6 times as long, with one core left alone 1.35 to 1.46 times
+(docs/benchmarks-intake.md).
 """
 
 import fcntl
