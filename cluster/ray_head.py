@@ -151,6 +151,8 @@ class RayHead:
             *("--dashboard-port", str(self._ports.dashboard)),
             *("--dashboard-agent-listen-port", str(self._ports.agent)),
             *("--ray-client-server-port", str(self._ports.client)),
+            # It sends the logs of workers to a driver's terminal, and there is none.
+            *("--include-log-monitor", "false"),
             # Zero lets the kernel choose: the default range is every cluster's default.
             *("--min-worker-port", "0", "--max-worker-port", "0"),
             *("--object-store-memory", str(object_store_bytes())),

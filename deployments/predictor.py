@@ -32,7 +32,7 @@ from cluster.settings import Settings
 from deployments.black_box import BlackBox
 from deployments.lanes import Lanes
 from deployments.model_cache import ModelCache
-from deployments.served_model import ServedModel, build_served_model
+from deployments.served_model import ServedModel, build_served_model, load_libraries
 
 #: Calls that run at a time; the deployment's ``max_ongoing_requests`` is about the same.
 LANES = 4
@@ -52,7 +52,6 @@ class Fetch(Protocol):
 
     async def fetch(self, sha256: str, size_bytes: int) -> bytes:
         """Verified bytes of a stored artifact."""
-        ...
 
 
 class Predictor:
@@ -79,6 +78,7 @@ class Predictor:
     ) -> None:
         if settings is None:
             settings = begin_replica(Role.PREDICTOR)
+        load_libraries()
         cache_bytes = cache_bytes or settings.predictor_cache_bytes
         self._fetch, self._replica_id, actor_id = _connect(fetch)
         self._black_box = black_box or BlackBox.of_replica(settings, actor_id, slots=lanes)

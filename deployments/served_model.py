@@ -9,7 +9,6 @@ from cluster.settings import Settings
 from cluster.tracing import span
 from deployments.engines.loaded import LoadedModel
 from deployments.intake.operator_names import limits_of, read_extra_names
-from deployments.intake.reader import read_model
 
 #: Weight of the newest measurement in the expected cost of a row.
 _COST_WEIGHT = 0.2
@@ -56,6 +55,15 @@ class ServedModel:
         return PredictReply(values=values, cost_s=cost_s, engine=engine, replica_id=replica_id)
 
 
+def load_libraries() -> None:
+    """
+    Import what models are built with; takes seconds, which a replica spends before its first call.
+
+    Not at the top: Serve imports the deployments' modules once more on the way of every deploy.
+    """
+    import deployments.intake.reader  # noqa: F401
+
+
 def build_served_model(
     content: bytes, version: VersionRef, signature: Signature, settings: Settings
 ) -> ServedModel:
@@ -66,6 +74,8 @@ def build_served_model(
         ArtifactCorrupt: The bytes are not those of the version's digest.
         ModelUnavailable: The reader refuses it, or memory does not suffice.
     """
+    from deployments.intake.reader import read_model
+
     verify(content, version.sha256, version.size_bytes)
     try:
         with span("load model", model=version.model_id, version=version.version):

@@ -2,11 +2,12 @@
 The Ingress deployment: builds the services and the HTTP application inside its replica.
 
 The application is built here, not at import: what a module-level ``serve.ingress(app)`` pickles
-loses middleware added later, and would carry what its settings hold into Serve's stored state.
+loses middleware added later, and would carry what its settings hold into Serve's stored state.  Its
+modules are imported here too: Serve imports this one once more, on the way of every deploy.
 """
 
 import logging
-import sys
+from typing import TYPE_CHECKING
 
 from ray import serve
 from starlette.types import ASGIApp
@@ -20,16 +21,10 @@ from cluster.scheduling import take_short_slices
 from cluster.setting_sources import Role
 from deployments.handles import Handle, ServeLoaders, ServePredictors
 from deployments.predictor_count import known_predictors
-from serve_app.app import create_app
-from serve_app.backup_age import BackupAge
-from serve_app.direct_routes import DirectRoutes
-from serve_app.hot_routes import HotRoutes
-from serve_app.middleware.direct import install_direct_answers
-from serve_app.services import Services, build_services
 
-#: Seconds after which a thread that computes gives the interpreter back to the event loop.  By
-#: Python's own 5 ms single predictions were seen to wait that long behind the look-ups of uploads.
-SWITCH_INTERVAL_S = 0.0005
+if TYPE_CHECKING:
+    from serve_app.services import Services
+
 logger = logging.getLogger(__name__)
 
 
@@ -37,9 +32,11 @@ class Ingress:
     """One replica of the front: FastAPI behind Serve's direct ingress."""
 
     def __init__(self, args: DeployArgs, loader: Handle, predictor: Handle) -> None:
+        from serve_app.backup_age import BackupAge
+        from serve_app.services import build_services
+
         settings = args.applied_to(begin_replica(Role.INGRESS))
         configure_access_log(settings, "ingress")
-        sys.setswitchinterval(SWITCH_INTERVAL_S)
         take_short_slices()
         self._health = ReplicaHealth(lanes=1)
         self._services: Services = build_services(
@@ -54,6 +51,11 @@ class Ingress:
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
         """The application; Serve runs its lifespan before the first request and after the last."""
+        from serve_app.app import create_app
+        from serve_app.direct_routes import DirectRoutes
+        from serve_app.hot_routes import HotRoutes
+        from serve_app.middleware.direct import install_direct_answers
+
         settings = self._services.settings
         hot = HotRoutes(create_app(self._services), settings)
         # Serve makes the span of a request: where there are spans, it has to see them all.

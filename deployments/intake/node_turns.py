@@ -2,8 +2,8 @@
 Turns that the Loaders of one machine share, so that vettings never take all of its cores.
 
 However idle a child is to the kernel, a part of what it does (its fork, its page faults, the memory
-it gives back) is the kernel's own work, which nothing interrupts: with children on both cores of two
-the p99 of predictions was 1.6 times as long, with one core left alone 1.35 to 1.46 times
+it gives back) is the kernel's own work, which nothing interrupts: the p99 of predictions was 1.6
+times as long with children on both of two cores, 1.35 to 1.46 times with one of them left alone
 (docs/benchmarks-intake.md).
 """
 
