@@ -11,6 +11,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,7 +47,44 @@ class FirstStart:
     curl: str | None = None
 
 
-def first_start(settings: Settings, url: str) -> FirstStart:
+class Training:
+    """The demonstration model, made by a process of its own while everything else starts."""
+
+    def __init__(self, path: Path) -> None:
+        """Begin it; the model will be at ``path``."""
+        self._path = path
+        command = [sys.executable, "-m", "serve_app.cli.demonstration", str(path)]
+        self._process = subprocess.Popen(  # noqa: S603 - our own module
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+
+    def result(self) -> Path:
+        """Where the model is; waits for it, raises CalledProcessError where there is none."""
+        if code := self._process.wait():
+            raise subprocess.CalledProcessError(code, self._process.args)
+        return self._path
+
+    def end(self) -> None:
+        """End it, where it has not ended by itself."""
+        self._process.kill()
+        self._process.wait()
+
+
+@contextmanager
+def in_training(settings: Settings) -> Iterator[Training | None]:
+    """The demonstration model of a first start; ``None`` where there will be no demonstration."""
+    if settings.is_hardened or _key_file(settings).exists():
+        yield None
+        return
+    with tempfile.TemporaryDirectory(prefix="slipway-") as directory:
+        training = Training(Path(directory, f"{MODEL}.skops"))
+        try:
+            yield training
+        finally:
+            training.end()
+
+
+def first_start(settings: Settings, url: str, training: Training | None) -> FirstStart:
     """
     Make what a first start makes; later ones only tell the line again.
 
@@ -53,11 +92,11 @@ def first_start(settings: Settings, url: str) -> FirstStart:
     """
     if settings.is_hardened:
         return FirstStart()
-    key_file = settings.slipway_home / "secrets" / "demonstration_key"
+    key_file = _key_file(settings)
     password = _first_admin(settings)
-    if password is not None:
+    if password is not None and training is not None:
         try:
-            write_private(key_file, _demonstrate(url, password))
+            write_private(key_file, _demonstrate(url, password, training))
         except (PlatformError, httpx.HTTPError, subprocess.CalledProcessError) as error:
             # The platform is up all the same; a demonstration must not take it down again.
             say(f"slipway: the demonstration model was not uploaded: {error}")
@@ -96,18 +135,15 @@ def _first_admin(settings: Settings) -> str | None:
     return password if asyncio.run(make()) else None
 
 
-def _demonstrate(url: str, password: str) -> str:
-    """Train and upload the model; a key that may predict with it."""
-    with (
-        tempfile.TemporaryDirectory(prefix="slipway-") as directory,
-        httpx.Client(base_url=f"{url}/api/v1", timeout=UPLOAD_TIMEOUT_S, trust_env=False) as http,
-    ):
-        path = Path(directory, f"{MODEL}.skops")
-        subprocess.run(  # noqa: S603 - our own module
-            [sys.executable, "-m", "serve_app.cli.demonstration", str(path)],
-            check=True,
-            capture_output=True,
-        )
+def _key_file(settings: Settings) -> Path:
+    return settings.slipway_home / "secrets" / "demonstration_key"
+
+
+def _demonstrate(url: str, password: str, training: Training) -> str:
+    """Upload the model; a key that may predict with it."""
+    path = training.result()
+    base_url = f"{url}/api/v1"
+    with httpx.Client(base_url=base_url, timeout=UPLOAD_TIMEOUT_S, trust_env=False) as http:
         credentials = {"email": ADMIN_EMAIL, "password": password}
         token = _posted(http, "/auth/login", json=credentials)["access_token"]
         http.headers["Authorization"] = f"Bearer {token}"

@@ -27,7 +27,7 @@ from cluster.stop_signals import StopRequested, stop_signals
 from cluster.supervisor import Supervisor
 from serve_app.cli import existing_serve, platform_status
 from serve_app.cli.banner import banner_lines
-from serve_app.cli.first_start import FirstStart, first_start
+from serve_app.cli.first_start import FirstStart, first_start, in_training
 from serve_app.cli.operator import operator_settings
 from serve_app.cli.output import AsJson, emit, say
 from serve_app.registry import migrate
@@ -57,8 +57,9 @@ def up(config: Config = None, as_json: AsJson = False) -> None:
     with exclusive(settings.slipway_home), stop_signals() as stop:
         platform = Platform(settings, content, migrate=_migrate, say=_progress)
         try:
-            platform.start()
-            made = first_start(platform.settings, platform.url)
+            with in_training(settings) as training:
+                platform.start()
+                made = first_start(platform.settings, platform.url, training)
             _announce(platform, made, as_json=as_json)
             with _shown_logs(platform.settings):
                 Supervisor(platform).run(stop.event)

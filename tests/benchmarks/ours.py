@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import yaml
 
 from cluster.secrets import read_token
 from cluster.serve_api import DeployFailed, ServeApi
+from cluster.serve_config import FILE_NAME
 from tests.benchmarks import echo, models
 from tests.benchmarks.closed_loop import Closed, Target
 from tests.benchmarks.closed_loop import run as run_closed
@@ -63,7 +65,8 @@ def started(*, is_short_path: bool) -> Iterator[Bench]:
             "WORKERS": str(REPLICAS),
             "SHORT_PATH_ENABLED": str(is_short_path).lower(),
         }
-        with running(scratch, **settings) as platform:
+        _write_config(scratch / FILE_NAME)
+        with running(scratch, started_in=scratch, **settings) as platform:
             start_s = time.monotonic() - began_s
             _deploy_echo(platform)
             user = ApiUser.register(platform.url)
@@ -85,6 +88,21 @@ def started(*, is_short_path: bool) -> Iterator[Bench]:
                 upload_s=upload_s,
                 first_ms=first_ms,
             )
+
+
+def _write_config(path: Path) -> None:
+    """
+    The shipped configuration without autoscaling: as many replicas all the time.
+
+    A replica that starts takes a core for seconds, and would be measured as a cost of requests; the
+    peers' workers are as many all the time too.
+    """
+    config = yaml.safe_load((REPOSITORY / FILE_NAME).read_text(encoding="utf-8"))
+    for application in config["applications"]:
+        for deployment in application["deployments"]:
+            if (scaled := deployment.get("autoscaling_config")) is not None:
+                scaled["max_replicas"] = REPLICAS
+    path.write_text(yaml.safe_dump(config), encoding="utf-8")
 
 
 def _deploy_echo(platform: Platform) -> None:

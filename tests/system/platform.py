@@ -65,7 +65,9 @@ class Platform:
         self.log = self.home.parent / "up.log"
 
     @classmethod
-    def create(cls, directory: Path, **settings: str) -> "Platform":
+    def create(
+        cls, directory: Path, *, started_in: Path = REPOSITORY, **settings: str
+    ) -> "Platform":
         """A platform that is not running yet, with settings over the defaults of a test."""
         port, dashboard, ray, stats, metrics = free_ports(5)
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("SLIPWAY_", "RAY_"))}
@@ -81,7 +83,12 @@ class Platform:
             "REGISTER_RATE_LIMIT": "100000",
             "LOGIN_RATE_LIMIT": "100000",
         }
-        return cls(home=directory / "home", environment=environment | settings, port=port)
+        return cls(
+            home=directory / "home",
+            environment=environment | settings,
+            port=port,
+            directory=started_in,
+        )
 
     @property
     def url(self) -> str:
@@ -159,9 +166,11 @@ class Platform:
 
 
 @contextmanager
-def running(directory: Path, **settings: str) -> Iterator[Platform]:
+def running(
+    directory: Path, *, started_in: Path = REPOSITORY, **settings: str
+) -> Iterator[Platform]:
     """A running platform that is stopped, by process id, whatever happens."""
-    platform = Platform.create(directory, **settings)
+    platform = Platform.create(directory, started_in=started_in, **settings)
     try:
         yield platform.start()
     finally:
