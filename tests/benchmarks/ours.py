@@ -4,7 +4,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import httpx
@@ -19,7 +19,7 @@ from tests.benchmarks.closed_loop import run as run_closed
 from tests.benchmarks.open_loop import Open
 from tests.benchmarks.open_loop import run as run_open
 from tests.system.client import ApiUser, as_bytes
-from tests.system.platform import REPOSITORY, Platform, running, wait_until
+from tests.system.platform import REPOSITORY, Platform, kept_running, wait_until
 
 #: Above what any of these machines can reach, so that the limit is checked and never hit.
 _SETTINGS = {"DEFAULT_RATE_LIMIT": "100000000", "PYTHONPATH": str(REPOSITORY)}
@@ -66,7 +66,8 @@ def started(*, is_short_path: bool) -> Iterator[Bench]:
             "SHORT_PATH_ENABLED": str(is_short_path).lower(),
         }
         _write_config(scratch / FILE_NAME)
-        with running(scratch, started_in=scratch, **settings) as platform:
+        platform = replace(Platform.create(scratch, **settings), directory=scratch)
+        with kept_running(platform):
             start_s = time.monotonic() - began_s
             _deploy_echo(platform)
             user = ApiUser.register(platform.url)

@@ -65,9 +65,7 @@ class Platform:
         self.log = self.home.parent / "up.log"
 
     @classmethod
-    def create(
-        cls, directory: Path, *, started_in: Path = REPOSITORY, **settings: str
-    ) -> "Platform":
+    def create(cls, directory: Path, **settings: str) -> "Platform":
         """A platform that is not running yet, with settings over the defaults of a test."""
         port, dashboard, ray, stats, metrics = free_ports(5)
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("SLIPWAY_", "RAY_"))}
@@ -83,12 +81,7 @@ class Platform:
             "REGISTER_RATE_LIMIT": "100000",
             "LOGIN_RATE_LIMIT": "100000",
         }
-        return cls(
-            home=directory / "home",
-            environment=environment | settings,
-            port=port,
-            directory=started_in,
-        )
+        return cls(home=directory / "home", environment=environment | settings, port=port)
 
     @property
     def url(self) -> str:
@@ -166,11 +159,15 @@ class Platform:
 
 
 @contextmanager
-def running(
-    directory: Path, *, started_in: Path = REPOSITORY, **settings: str
-) -> Iterator[Platform]:
+def running(directory: Path, **settings: str) -> Iterator[Platform]:
     """A running platform that is stopped, by process id, whatever happens."""
-    platform = Platform.create(directory, started_in=started_in, **settings)
+    with kept_running(Platform.create(directory, **settings)) as platform:
+        yield platform
+
+
+@contextmanager
+def kept_running(platform: Platform) -> Iterator[Platform]:
+    """The platform, started now and stopped, by process id, whatever happens."""
     try:
         yield platform.start()
     finally:
