@@ -1,5 +1,6 @@
 """What commands print: one JSON document or lines for a person on stdout, all else on stderr."""
 
+import contextlib
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,8 +21,10 @@ def emit(document: object, lines: Iterable[str], *, as_json: bool) -> None:
 
 
 def say(sentence: str) -> None:
-    """Tell a person something that is no result."""
-    print(sentence, file=sys.stderr)
+    """Tell a person something that is no result; where nobody reads any more, nobody is told."""
+    # `slipway up 2>&1 | head` must still end what it has started.
+    with contextlib.suppress(OSError):
+        print(sentence, file=sys.stderr, flush=True)
 
 
 def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> list[str]:
