@@ -8,6 +8,8 @@ Predictor or a database, is its caller watched.  Everything else takes Serve's w
 """
 
 import asyncio
+import time
+from collections.abc import Callable
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -21,6 +23,10 @@ from serve_app.started import Started
 #: Predictions that wait in one replica at a time: as many as Serve would let in and let wait by
 #: serve_config.yaml.  Where they wait for a Predictor the coalescer's own bounds come first.
 MOST_OPEN = 768
+#: Seconds for which the event loop answers predictions without a look at anything else; what comes
+#: later in that turn is shed.  Three thousand connections that all asked at once kept replicas from
+#: answering HAProxy's checks, which took them for dead.
+MOST_TURN_S = 0.1
 
 
 class DirectRoutes:
@@ -30,12 +36,21 @@ class DirectRoutes:
     Args:
         hot: The application of this replica.
         most_open: Predictions that may wait here at a time; the next one is shed.
+        clock: Of monotonic seconds.
     """
 
-    def __init__(self, hot: HotRoutes, *, most_open: int = MOST_OPEN) -> None:
+    def __init__(
+        self,
+        hot: HotRoutes,
+        *,
+        most_open: int = MOST_OPEN,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._hot = hot
         self._most_open = most_open
+        self._clock = clock
         self._open = 0
+        self._turn_began_s: float | None = None
 
     async def __call__(
         self, scope: Scope, receive: Receive, send: Send, otherwise: ASGIApp
@@ -54,12 +69,23 @@ class DirectRoutes:
             await self._wait_for(answer, receive)
 
     async def _answer(self, plain: Plain, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._open < self._most_open:
+        if self._open < self._most_open and self._turn_s() <= MOST_TURN_S:
             await self._hot.answer(plain, scope, receive, send)
             return
         shed = Overloaded("too many requests wait here: try again", retry_after_s=1)
         response = error_response(shed, scope[PASSED], v2=is_v2(scope["path"]))
         await response(scope, receive, send)
+
+    def _turn_s(self) -> float:
+        """Seconds since the first prediction of this turn of the event loop."""
+        now_s = self._clock()
+        if self._turn_began_s is None:
+            self._turn_began_s = now_s
+            asyncio.get_running_loop().call_soon(self._end_turn)
+        return now_s - self._turn_began_s
+
+    def _end_turn(self) -> None:
+        self._turn_began_s = None
 
     async def _wait_for(self, answer: Started[None], receive: Receive) -> None:
         caller = _Caller(receive)

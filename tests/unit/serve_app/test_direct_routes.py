@@ -36,12 +36,12 @@ class Serve:
 class Replica:
     """An Ingress replica: Serve around it, the outermost middleware around Serve."""
 
-    def __init__(self, app: FastAPI, *, most_open: int = 10) -> None:
+    def __init__(self, app: FastAPI, **bounds: Any) -> None:
         hot = HotRoutes(app, MADE)
         self.serve = Serve(hot)
         self.outermost = Outermost(self.serve, settings=MADE)
         self.predictors = app.state.services.predictors
-        install_direct_answers(DirectRoutes(hot, most_open=most_open))
+        install_direct_answers(DirectRoutes(hot, **bounds))
 
 
 @pytest.fixture
@@ -227,3 +227,19 @@ async def test_more_than_may_wait_are_shed_at_once() -> None:
     assert shed.answer["code"] == "overloaded"
     assert (b"retry-after", b"1") in shed.sent[0]["headers"]
     assert [call.status for call in (*waiting, after)] == [200] * 3
+
+
+async def test_what_the_loop_comes_to_too_late_in_a_turn_is_shed() -> None:
+    now_s = iter((0.0, 0.09, 0.11, 5.0))
+    replica = Replica(application(MADE), clock=lambda: next(now_s))
+    try:
+        # Three that are there at once, and one that comes in a later turn.
+        together = [Call(replica.outermost, BODY) for _ in range(3)]
+        await asyncio.gather(*(call.task for call in together))
+        later = Call(replica.outermost, BODY)
+        await later.task
+    finally:
+        install_direct_answers(None)
+
+    assert [call.status for call in together] == [200, 200, 503]
+    assert later.status == 200
