@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from cluster.haproxy import BINARY_PATH, program_path
 from cluster.secrets import HandedSecrets, without_secrets
 from cluster.settings import Settings
 from cluster.tracing import tracing_environment
@@ -72,7 +73,9 @@ def ray_environment(
 
 def serve_tuning(settings: Settings) -> dict[str, str]:
     """What an operator may set otherwise: speeds, periods and bounds of Serve and HAProxy."""
+    haproxy = program_path()
     return {
+        **({BINARY_PATH: str(haproxy)} if haproxy else {}),
         # Ray's own 15 would let any other program on the machine, and even a vetting child or a
         # client beside it, run before the replicas that answer requests.
         "RAY_worker_niceness": "0",

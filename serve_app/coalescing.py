@@ -75,6 +75,7 @@ class Coalescer:
         try:
             return await pending.future
         finally:
+            lane.open -= 1
             pending.expiry.cancel()
             if pending.is_queued:
                 lane.queue.remove(pending)
@@ -119,8 +120,8 @@ class Coalescer:
         return lane
 
     def _enqueue(self, lane: Lane, batch: Batch, timeout_s: float, request_id: str) -> Pending:
-        is_full = len(lane.queue) >= self._limits.max_queued_requests
-        if is_full or self._queued_bytes + batch.size_bytes > self._limits.max_queued_bytes:
+        is_too_much = self._queued_bytes + batch.size_bytes > self._limits.max_queued_bytes
+        if is_too_much or lane.is_full(self._limits):
             self._retire(lane)
             raise Overloaded(
                 "too many predictions wait already: try again after the time in Retry-After",
@@ -137,6 +138,7 @@ class Coalescer:
         )
         pending.expiry = loop.call_later(timeout_s, pending.expire)
         lane.queue.append(pending)
+        lane.open += 1
         self._queued_bytes += pending.size_bytes
         self._pull(lane, loop)
         return pending
@@ -230,7 +232,7 @@ class Coalescer:
         traces = [pending.trace for pending in waiting]
         with batch_span(traces, lane.version, rows=batch.rows):
             reply = await self._predictor.predict(call)
-        lane.note(requests=len(waiting), seconds=self._clock() - started)
+        lane.note(requests=len(waiting), cost_s=reply.cost_s)
         self.costs.note(lane.version, lane.method, rows=batch.rows, seconds=reply.cost_s)
         if len(reply.values) != batch.rows:
             raise PlatformError("the model answered another number of rows than it was asked")

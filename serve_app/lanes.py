@@ -15,7 +15,7 @@ LaneKey = tuple[str, str, tuple[int, ...] | None]
 #: Weight of the newest RPC in a lane's pace.
 _NEWEST = 0.2
 #: What a lane that has answered nothing yet is taken to need for a request.
-_FIRST_GUESS_S = 0.01
+_FIRST_GUESS_S = 0.001
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,6 +30,11 @@ class CoalescerLimits:
     growth_age_s: float = 0.01
     #: Requests that wait in one lane.
     max_queued_requests: int = 1024
+    #: Half of what HAProxy hands a replica at a time: a lane that holds more must be a quick one,
+    #: or callers of one slow model would take all the places, and other models' callers wait.
+    fair_requests: int = 64
+    #: How soon a lane that holds more than its share is through with them.
+    fair_wait_s: float = 1.0
     #: Bytes that wait in all lanes.
     max_queued_bytes: int = 256 * 1024 * 1024
 
@@ -102,6 +107,8 @@ class Lane:
         self.method = method
         self.queue: deque[Pending] = deque()
         self.runners = 0
+        #: Requests that wait or travel.
+        self.open = 0
         self.growth: asyncio.TimerHandle | None = None
         self._request_s = _FIRST_GUESS_S
 
@@ -110,13 +117,31 @@ class Lane:
         """Whether nothing waits and nothing travels."""
         return not self.queue and not self.runners
 
-    def note(self, *, requests: int, seconds: float) -> None:
-        """Take an RPC of ``requests`` requests that took ``seconds`` into the lane's pace."""
-        self._request_s += _NEWEST * (seconds / requests - self._request_s)
+    def note(self, *, requests: int, cost_s: float) -> None:
+        """
+        Take an RPC of ``requests`` requests into the lane's pace.
+
+        Args:
+            requests: That travelled together.
+            cost_s: What the engine needed for them.  Not how long the RPC took: one that a stopped
+                replica held up says nothing about the next.
+        """
+        self._request_s += _NEWEST * (cost_s / requests - self._request_s)
+
+    def wait_s(self) -> float:
+        """Seconds until a request that came now would be answered, at the present pace."""
+        return self.open * self._request_s / max(1, self.runners)
 
     def drain_s(self) -> float:
-        """Seconds until what waits now will be answered, at the present pace; at least one."""
-        return max(1.0, len(self.queue) * self._request_s / max(1, self.runners))
+        """The same for whoever is told to come back: at least one."""
+        return max(1.0, self.wait_s())
+
+    def is_full(self, limits: CoalescerLimits) -> bool:
+        """Whether another request must not wait here."""
+        takes_others_places = (
+            self.open >= limits.fair_requests and self.wait_s() > limits.fair_wait_s
+        )
+        return takes_others_places or len(self.queue) >= limits.max_queued_requests
 
     def stop_growing(self) -> None:
         """Cancel the look at the queue's age."""

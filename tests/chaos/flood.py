@@ -7,6 +7,7 @@ rate that hardly depends on how long answers take.
 
 import json
 import re
+import resource
 import subprocess
 from collections import Counter
 from dataclasses import dataclass
@@ -58,6 +59,8 @@ class Flood:
     counts: Counter[str]
     #: Status -> the first body that came with it and without Retry-After.
     samples: dict[str, str]
+    #: Cores that making the load took from the platform.
+    cores: float
 
     @property
     def offered_per_s(self) -> float:
@@ -98,6 +101,7 @@ def flood(
         encoding="utf-8",
     )
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "40s"]
+    before_s = _children_cpu_s()
     done = subprocess.run(
         [*command, "-s", str(script), target.url],
         capture_output=True,
@@ -108,13 +112,20 @@ def flood(
     lasted = re.search(r"requests in ([\d.]+)(m?s|m),", done.stdout)
     if lasted is None:
         raise RuntimeError(f"wrk said:\n{done.stdout}{done.stderr}")
-    seconds_of = {"ms": 1e-3, "s": 1.0, "m": 60.0}
+    lasted_s = float(lasted.group(1)) * {"ms": 1e-3, "s": 1.0, "m": 60.0}[lasted.group(2)]
     return Flood(
         connections=connections,
-        seconds=float(lasted.group(1)) * seconds_of[lasted.group(2)],
+        seconds=lasted_s,
+        cores=(_children_cpu_s() - before_s) / lasted_s,
         counts=_counts(done.stdout),
         samples=dict(re.findall(r"^BODY (\d+): (.*)$", done.stdout, re.MULTILINE)),
     )
+
+
+def _children_cpu_s() -> float:
+    """Of those that have ended; the platform, which lives on, is not among them."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def _counts(text: str) -> Counter[str]:

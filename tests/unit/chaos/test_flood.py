@@ -28,7 +28,7 @@ def test_counts() -> None:
 
 
 def test_a_request_is_counted_once_and_a_wrong_answer_is_no_good_one() -> None:
-    found = Flood(connections=1024, seconds=60.0, counts=_counts(PRINTED), samples={})
+    found = Flood(connections=1024, seconds=60.0, counts=_counts(PRINTED), samples={}, cores=0.1)
 
     assert found.offered_per_s == (50_000 + 9_000 + 3 + 1) / 60
     assert found.goodput_per_s == 49_999 / 60

@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from cluster.edge_bodies import DISTRIBUTION_MODULES, PACKAGE
+from cluster.haproxy import BINARY_PATH, PROGRAM
 from cluster.ray_environment import RayPlaces, fixed_environment, serve_tuning
 from cluster.secrets import OBJECT_STORE_SECRETS, HandedSecrets
 from cluster.setting_sources import SECRET_NAMES
@@ -261,6 +262,7 @@ class TestKubernetes:
         secrets = HandedSecrets(files={}, ray_token=Path("/token"))
         places = RayPlaces(temporary=Path("/tmp/x"), first_ingress_port=1, fallback_port=1)
         expected = serve_tuning(settings) | fixed_environment(settings, secrets, places, {})
+        expected[BINARY_PATH] = f"/opt/slipway/bin/{PROGRAM}"
         rays = {
             name: value
             for name, value in config["data"].items()

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cluster.contracts import Batch, PredictReply
+from cluster.contracts import Batch, PredictCall, PredictReply
 from cluster.errors import (
     DeadlineExceeded,
     Overloaded,
@@ -251,6 +251,50 @@ async def test_a_full_queue_sheds_and_says_when_to_come_back(limits: CoalescerLi
     assert shed.value.retry_after_s >= 1
     behind.gate.set()
     assert await asyncio.gather(*tasks) == [[2.0], [4.0], [0.0]]
+
+
+class TurnTaker:
+    """Answers one RPC for each turn that it is given, and says that it cost two seconds."""
+
+    def __init__(self) -> None:
+        self.turns = asyncio.Semaphore(0)
+
+    async def predict(self, call: PredictCall) -> PredictReply:
+        await self.turns.acquire()
+        assert call.batch.matrix is not None
+        return PredictReply(values=call.batch.matrix[:, 0] * 2, cost_s=2.0, engine="native")
+
+
+async def test_a_slow_model_leaves_half_of_the_places_to_others() -> None:
+    behind = TurnTaker()
+    coalescer = Coalescer(behind, limits=CoalescerLimits(fair_requests=3), replicas=lambda: 1)
+    first = asyncio.create_task(ask(coalescer, rows_of(0)))
+    await until(lambda: coalescer.calls_in_flight == 1)
+    more = [asyncio.create_task(ask(coalescer, rows_of(n))) for n in (1, 2, 3)]
+    await until(lambda: coalescer.queued_requests == 3)
+    # Its lane knows from the first answer how slow it is; until then it is taken for a quick one.
+    behind.turns.release()
+    await first
+    with pytest.raises(Overloaded) as shed:
+        await ask(coalescer, rows_of(4))
+    other = asyncio.create_task(ask(coalescer, rows_of(5), model="n"))
+    await until(lambda: coalescer.calls_in_flight == 2)
+    for _ in range(2):
+        behind.turns.release()
+
+    assert shed.value.retry_after_s is not None
+    assert shed.value.retry_after_s > 1
+    assert await other == [10.0]
+    assert await asyncio.gather(*more) == [[2.0], [4.0], [6.0]]
+
+
+async def test_a_quick_model_may_hold_more_than_its_share() -> None:
+    behind = predictors()
+    coalescer = Coalescer(behind, limits=CoalescerLimits(fair_requests=3), replicas=lambda: 1)
+    tasks = await held_back(coalescer, behind, *(rows_of(n) for n in range(9)))
+    behind.gate.set()
+
+    assert await asyncio.gather(*tasks) == [[2.0 * n] for n in range(9)] + [[0.0]]
 
 
 async def test_an_ageing_queue_opens_another_rpc_up_to_the_replica_count() -> None:

