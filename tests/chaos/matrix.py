@@ -10,6 +10,7 @@ file does not prove its case.
 
 import argparse
 import json
+import subprocess
 import sys
 import tempfile
 import time
@@ -158,9 +159,16 @@ def _run(stage: Stage, trial: Trial) -> dict[str, Any]:
     return (
         trial.identity
         | {"unproven": unproven, "edge": trial.case.is_edged, "whole_after_s": whole_after_s}
-        | {"at": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"}
+        | {"at": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}", "revision": _revision()}
         | history.report()
     )
+
+
+def _revision() -> str:
+    """What was tried: the commit, and whether files were changed since."""
+    command = ["git", "describe", "--always", "--dirty"]
+    told = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    return told.stdout.strip() or "unknown"
 
 
 def _line(made: dict[str, Any]) -> str:
