@@ -5,7 +5,8 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -17,6 +18,9 @@ from deployments.black_box import find_last_words
 from tests.chaos.nemesis import Nemesis
 from tests.chaos.run import Plan, run
 from tests.chaos.stages import Stage
+from tests.chaos.writers import model_file
+from tests.crashing_model import DEADLY, QUOTIENT, crashing_model, needs_trap
+from tests.system.administrator import administrator
 from tests.system.client import ApiUser, as_bytes
 from tests.system.platform import Platform, running, wait_until
 
@@ -67,27 +71,15 @@ def test_a_version_that_alone_crashes_two_replicas_is_held_back_until_it_is_rele
     Its replay in the sandbox answers, so that the charges alone condemn.
     """
     user.upload("heavy", heavy_model()).raise_for_status()
-    ended = threading.Event()
-    answers: list[httpx.Response] = []
-
-    def call() -> None:
-        dice = np.random.default_rng(1)
-        while not ended.is_set():
-            answers.append(user.predict("heavy", dice.normal(size=(4000, 8)).tolist()))
-
-    thread = threading.Thread(target=call)
-    thread.start()
-    try:
+    dice = np.random.default_rng(1)
+    with calling(lambda: user.predict("heavy", dice.normal(size=(4000, 8)).tolist())) as answers:
         for _ in range(2):
-            crash_while_executing(faulty)
+            end_while_executing(faulty, signal.SIGSEGV)
         wait_until(
             lambda: bool(answers) and answers[-1].status_code == 503,
             what="the quarantine",
             timeout_s=60,
         )
-    finally:
-        ended.set()
-        thread.join()
     held = user.predict("heavy", [[0.0] * 8])
     released = user.http.post("/api/v1/models/heavy/versions/1/release", headers=user.headers)
     served = user.predict("heavy", [[0.0] * 8])
@@ -98,8 +90,54 @@ def test_a_version_that_alone_crashes_two_replicas_is_held_back_until_it_is_rele
     assert served.status_code == 200, served.text
 
 
-def crash_while_executing(platform: Platform) -> None:
-    """SIGSEGV a Predictor that is executing and still is when the fault is written down."""
+def test_a_hot_model_that_ten_killed_replicas_were_executing_is_never_held_back(
+    faulty: Platform, user: ApiUser
+) -> None:
+    user.upload("hot", heavy_model()).raise_for_status()
+    dice = np.random.default_rng(2)
+    with calling(lambda: user.predict("hot", dice.normal(size=(4000, 8)).tolist())) as answers:
+        for _ in range(10):
+            end_while_executing(faulty, signal.SIGKILL)
+        asked = len(answers)
+        wait_until(lambda: len(answers) > asked + 3, what="answers after the last kill")
+    version = user.http.get("/api/v1/models/hot/versions/1", headers=user.headers).json()
+
+    assert {answer.status_code for answer in answers} == {200}
+    assert version["status"] == "ready"
+
+
+@needs_trap
+def test_a_query_of_death_is_found_out_by_its_replay_and_costs_other_models_nothing(
+    faulty: Platform, user: ApiUser
+) -> None:
+    made = user.upload("quotient", crashing_model()).raise_for_status().json()
+    user.upload("other", model_file(1)).raise_for_status()
+    nemesis = Nemesis.seeded(faulty, 1)
+    before = set(nemesis.actors("Predictor"))
+    with calling(lambda: user.predict("other", [[1.0]])) as others:
+        wait_until(lambda: len(others) > 20, what="the other model's answers")
+        killer = user.predict("quotient", [DEADLY])
+        held = user.predict("quotient", [QUOTIENT])
+        asked = len(others)
+        wait_until(lambda: len(others) > asked + 20, what="more of them")
+    died = before - set(nemesis.actors("Predictor"))
+    with administrator(faulty) as admin:
+        told = admin.get(
+            "/api/v1/audit", params={"action": "version.quarantine", "target_id": made["id"]}
+        ).json()["items"]
+    released = user.http.post("/api/v1/models/quotient/versions/1/release", headers=user.headers)
+    served = user.predict("quotient", [QUOTIENT])
+
+    assert [answer.json()["code"] for answer in (killer, held)] == ["model_quarantined"] * 2
+    assert [event["details"]["reason"] for event in told] == ["replay"]
+    assert 1 <= len(died) <= 2
+    assert {answer.status_code for answer in others} == {200}
+    assert released.status_code == 200
+    assert served.json()["predictions"] == [3.0]
+
+
+def end_while_executing(platform: Platform, number: signal.Signals) -> None:
+    """End a Predictor that is executing and, as its black box says, was when it died."""
     nemesis = Nemesis.seeded(platform, 1)
     boxes = platform.home / "replicas"
     deadline = time.monotonic() + 120
@@ -109,13 +147,33 @@ def crash_while_executing(platform: Platform) -> None:
             if words is None or not words.executing or not alive(pid):
                 continue  # Serve's state may still name a replica that is dead
             os.kill(pid, signal.SIGSTOP)
-            os.kill(pid, signal.SIGSEGV)
+            os.kill(pid, number)
             os.kill(pid, signal.SIGCONT)
             wait_until(lambda: not alive(pid), what="the end of the replica")  # noqa: B023
             after = find_last_words(boxes, actor_id)
-            if after is not None and after.is_native_crash and after.executing:
+            has_trace = number == signal.SIGSEGV
+            if after is not None and after.is_native_crash == has_trace and after.executing:
                 return
     raise AssertionError("no Predictor could be caught at work")
+
+
+@contextmanager
+def calling(call: Callable[[], httpx.Response]) -> Iterator[list[httpx.Response]]:
+    """What ``call`` is answered, again and again while the block lasts."""
+    ended = threading.Event()
+    answers: list[httpx.Response] = []
+
+    def run() -> None:
+        while not ended.is_set():
+            answers.append(call())
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield answers
+    finally:
+        ended.set()
+        thread.join()
 
 
 def alive(pid: int) -> bool:

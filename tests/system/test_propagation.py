@@ -11,7 +11,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.system.client import PASSWORD, ApiUser
+from tests.system.administrator import administrator
+from tests.system.client import ApiUser
 from tests.system.platform import Platform
 from tests.system.test_versions import constant, move_production, predicting
 
@@ -59,15 +60,8 @@ def last_old_s(ask: Callable[[], bool], bound_s: float) -> float:
 
 @pytest.fixture(scope="module")
 def admin(platform: Platform) -> Iterator[httpx.Client]:
-    """A client of an administrator made on the command line."""
-    email = "propagation@example.org"
-    made = platform.run(
-        "users", "create", email, "--role", "admin", "--password-stdin", "--json", stdin=PASSWORD
-    )
-    assert made.returncode == 0, made.stderr
-    with httpx.Client(base_url=platform.url, timeout=60) as http:
-        tokens = http.post("/api/v1/auth/login", json={"email": email, "password": PASSWORD})
-        http.headers["Authorization"] = f"Bearer {tokens.json()['access_token']}"
+    """A client of one of the module's own."""
+    with administrator(platform) as http:
         yield http
 
 

@@ -37,6 +37,7 @@ from cluster.contracts import Batch, VersionRef, VetReport, VetRequest
 from cluster.errors import UploadRefused
 from deployments.intake.sandbox import Sandbox
 from deployments.intake.vetting import vet
+from tests.crashing_model import DEADLY, QUOTIENT, crashing_model, needs_trap
 
 pytestmark = pytest.mark.anyio
 ROWS = np.random.default_rng(0).normal(size=(60, 3))
@@ -195,3 +196,30 @@ async def test_a_harmless_batch_replays_and_a_raising_one_is_no_crash(sandbox: S
 
     assert (answered.is_crash, answered.reason) == (False, "answered")
     assert (raised.is_crash, raised.reason) == (False, "raised")
+
+
+@needs_trap
+async def test_a_query_of_death_is_found_out_by_its_replay(sandbox: Sandbox) -> None:
+    content = crashing_model()
+    report = await _vetted(sandbox, content)
+    version = VersionRef(
+        model_id="m",
+        version=1,
+        sha256="",
+        size_bytes=len(content),
+        format="onnx",
+        engines=report.engines,
+    )
+    harmless, deadly = [
+        await sandbox.replay(
+            content,
+            version,
+            report.signature,
+            "predict",
+            Batch(rows=1, matrix=np.array([row])),
+        )
+        for row in (QUOTIENT, DEADLY)
+    ]
+
+    assert (harmless.is_crash, harmless.reason) == (False, "answered")
+    assert (deadly.is_crash, deadly.reason) == (True, "crash")
