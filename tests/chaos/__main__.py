@@ -18,7 +18,7 @@ from pathlib import Path
 
 from tests.chaos.nemesis import STOPPED_S, Nemesis
 from tests.chaos.run import REST_S, Plan, run
-from tests.chaos.stages import FILL_DISK, SLOW_VALKEY, staged
+from tests.chaos.stages import FILL_DISK, KILL_HEAD, SLOW_VALKEY, staged
 from tests.chaos.timeline import drawing
 from tests.system.platform import REPOSITORY, Platform
 
@@ -78,7 +78,7 @@ def _plan(arguments: argparse.Namespace) -> Plan:
     known = sorted(Nemesis(Platform.create(Path("unused")), random.Random()).faults())
     dice = random.Random(arguments.seed)
     count = max(int(arguments.seconds / PACE_S), 1)
-    usual = [name for name in known if name not in {FILL_DISK, SLOW_VALKEY}]
+    usual = [name for name in known if name not in {FILL_DISK, SLOW_VALKEY, KILL_HEAD}]
     drawn = [dice.choice(usual) for _ in range(count)]
     faults = tuple(arguments.faults.split(",")) if arguments.faults else tuple(drawn)
     if unknown := set(faults) - set(known):

@@ -8,10 +8,13 @@ from tests.chaos.stages import FILL_DISK, SLOW_VALKEY
 
 #: HAProxy is there again after this time at most.
 REFUSED_S = 6.0
+#: So is everything where Ray's head was lost, with every replica.
+RESTARTED_S = 60.0
 #: Between the signal and our note of it.
 NOTED_S = 0.1
 
-Allowance = Literal["nothing", "in flight", "refused"]
+Allowance = Literal["nothing", "in flight", "refused", "restarted"]
+_SPANS_S = {"nothing": -1.0, "in flight": NOTED_S, "refused": REFUSED_S, "restarted": RESTARTED_S}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +26,7 @@ class Case:
     #: How long what is stopped, slowed or filled stays so.
     stopped_s: float = 30.0
     is_edged: bool = False
-    #: Nothing, what was in flight at the signal, or also what was sent within 6 s of it.
+    #: Nothing, what was in flight at the signal, or also what was sent within 6 s of it, or 60 s.
     may_fail: Allowance = "nothing"
     #: The status that some write must have been told; empty where none need be refused.
     refused_with: str = ""
@@ -32,6 +35,11 @@ class Case:
     def stage(self) -> str:
         """Cases of one name share platforms."""
         return self.fault if self.fault in {SLOW_VALKEY, FILL_DISK} else "usual"
+
+    @property
+    def outage_s(self) -> float:
+        """For how long nothing may be answered; what is proven comes after it."""
+        return max(_SPANS_S[self.may_fail], 0.0)
 
     def unproven(self, history: History) -> list[str]:
         """Why a run does not prove the case; empty where it does."""
@@ -49,7 +57,7 @@ class Case:
         return reasons
 
     def _may_fail(self, failed: Prediction, struck_s: float) -> bool:
-        span_s = {"nothing": -1.0, "in flight": NOTED_S, "refused": REFUSED_S}[self.may_fail]
+        span_s = _SPANS_S[self.may_fail]
         return span_s >= 0 and (
             failed.sent_s <= struck_s + span_s and failed.done_s >= struck_s - NOTED_S
         )
@@ -70,6 +78,9 @@ _ALL = (
     Case(name="scale", fault="scale"),
     Case(name="stop-postgres", fault="stop-postgres", stopped_s=60.0, refused_with="503"),
     Case(name="stop-valkey", fault="stop-valkey"),
+    Case(name="kill-postgres", fault="kill-postgres"),
+    Case(name="kill-valkey", fault="kill-valkey"),
+    Case(name="kill-head", fault="kill-head", may_fail="restarted"),
     Case(name="slow-valkey", fault=SLOW_VALKEY),
     Case(name="fill-disk", fault=FILL_DISK, refused_with="507"),
 )

@@ -60,7 +60,7 @@ class Trial:
             faults=(self.case.fault,),
             first_fault_s=min(FIRST_FAULT_S, self.seconds / 3),
             stopped_s=self.case.stopped_s,
-            rest_s=REST_S,
+            rest_s=self.case.outage_s + REST_S,
             is_edged=self.case.is_edged,
         )
 

@@ -24,6 +24,9 @@ PREFIXES = {
     "haproxy": "haproxy",
     "valkey": "valkey-server",
     "postgres": "postgres",
+    "postmaster": "postgres",
+    # Ray's head ends with any process of its own.
+    "head": "gcs_server",
 }
 Fault = Callable[[], Awaitable[str]]
 
@@ -53,6 +56,8 @@ class Nemesis:
             "kill-controller": lambda: self._kill("controller"),
             "kill-haproxy": lambda: self._kill("haproxy"),
             "kill-valkey": lambda: self._kill("valkey"),
+            "kill-postgres": lambda: self._kill("postmaster"),
+            "kill-head": lambda: self._kill("head"),
             "stop-predictor": lambda: self._stop("Predictor"),
             "stop-ingress": lambda: self._stop("Ingress"),
             "stop-controller": lambda: self._stop("controller"),
@@ -115,7 +120,9 @@ class Nemesis:
     def pids(self, role: str) -> list[int]:
         """Processes of a role; none while Serve cannot say."""
         if role in PREFIXES:
-            return [pid for pid in self._own() if _title(pid).startswith(PREFIXES[role])]
+            found = [pid for pid in self._own() if _title(pid).startswith(PREFIXES[role])]
+            # Backends end with the process that they are children of.
+            return [pid for pid in found if role != "postmaster" or _parent(pid) not in found]
         try:
             return sorted(set(self.actors(role).values()) & set(self._own()))
         except (DeployFailed, KeyError):
@@ -144,6 +151,13 @@ def _title(pid: int) -> str:
     except psutil.Error:
         return ""
     return line if line.startswith("ray::") else name
+
+
+def _parent(pid: int) -> int:
+    try:
+        return psutil.Process(pid).ppid()
+    except psutil.Error:
+        return 0
 
 
 def _signal(pids: Iterable[int], number: signal.Signals) -> None:

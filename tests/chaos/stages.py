@@ -17,6 +17,8 @@ from tests.system.platform import Platform, running
 
 #: Faults that need a stage of their own; the other ones any will do for.
 SLOW_VALKEY, FILL_DISK = "slow-valkey", "fill-disk"
+#: Takes every replica along: no door is left through which a prediction could go on.
+KILL_HEAD = "kill-head"
 PATIENCE_S = 180.0
 
 

@@ -47,6 +47,8 @@ def test_a_run_without_failures_proves_it() -> None:
         ("kill-haproxy", 21.0, 21.1, True),
         ("kill-haproxy", 26.5, 26.6, False),
         ("kill-haproxy-edge", 21.0, 21.1, False),
+        ("kill-head", 79.9, 80.1, True),
+        ("kill-head", 80.1, 80.2, False),
     ],
 )
 def test_what_may_fail_depends_on_the_case(
