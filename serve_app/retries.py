@@ -2,7 +2,8 @@
 Another try for predictions that a replica took down with it; predictions are pure, so it is safe.
 
 At most two more tries after a death, one after a try that timed out with half of the deadline
-left, never after the model's own error, and never more than a tenth of the traffic.
+left, never after the model's own error, and never more than a tenth of the traffic.  A call that a
+Predictor had no place for waits here for a while: nothing was done for it, and nothing is repeated.
 """
 
 import asyncio
@@ -13,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from cluster.contracts import PredictCall, PredictReply, VersionRef
-from cluster.errors import DeadlineExceeded, PlatformError, ReplicaUnavailable
+from cluster.errors import DeadlineExceeded, Overloaded, PlatformError, ReplicaUnavailable
 from serve_app.batch_predictor import BatchPredictor
 
 MAX_TRIES = 3
@@ -23,6 +24,9 @@ MAX_TRIES_WHEN_CHARGED = 2
 FIRST_TRY_SHARE = 0.45
 RETRY_SHARE = 0.5
 JITTER_S = (0.005, 0.050)
+#: For how long a call is offered again to Predictors that have no place for it, and how often.
+BUSY_PATIENCE_S = 5.0
+BUSY_PAUSE_S = 0.2
 
 
 class RetryBudget:
@@ -134,13 +138,21 @@ class RetryingPredictor:
     async def predict(self, call: PredictCall) -> PredictReply:
         """The predictor's answer, or the last try's error."""
         self._budget.note_call()
-        deadline = self._clock() + call.timeout_s
+        began_s = self._clock()
+        deadline = began_s + call.timeout_s
+        busy_until_s = began_s + min(BUSY_PATIENCE_S, RETRY_SHARE * call.timeout_s)
         tries = 0
         while True:
             tries += 1
             await self._wait(self._judge.admit(call.version), deadline)
             try:
                 return await self._try(call, deadline, tries)
+            except Overloaded:
+                # Also said by one that stood still for a second: its calls seem to run long.
+                if self._clock() >= busy_until_s:
+                    raise
+                tries -= 1
+                await self._sleep(BUSY_PAUSE_S)
             except (ReplicaUnavailable, DeadlineExceeded) as error:
                 if isinstance(replica_id := error.context.get("replica"), str):
                     await self._wait(self._judge.hear(call, replica_id), deadline)

@@ -12,7 +12,13 @@ from cluster.errors import (
     PredictionFailed,
     ReplicaUnavailable,
 )
-from serve_app.retries import JITTER_S, RetryBudget, RetryingPredictor, TrustingJudge
+from serve_app.retries import (
+    BUSY_PATIENCE_S,
+    JITTER_S,
+    RetryBudget,
+    RetryingPredictor,
+    TrustingJudge,
+)
 from tests.unit.serve_app.predicting import rows_of, signature, version_ref
 
 pytestmark = pytest.mark.anyio
@@ -101,13 +107,33 @@ async def test_a_version_with_a_charge_gets_one_more_try_alone() -> None:
     assert len(behind.timeouts_s) == 2
 
 
-@pytest.mark.parametrize("error", [PredictionFailed("no"), Overloaded("full"), PlatformError("x")])
-async def test_the_models_own_error_and_overload_are_never_retried(error: PlatformError) -> None:
+@pytest.mark.parametrize("error", [PredictionFailed("no"), PlatformError("x")])
+async def test_the_models_own_error_is_never_retried(error: PlatformError) -> None:
     predictor, behind, _ = retrying(error)
     with pytest.raises(type(error)):
         await predictor.predict(call())
 
     assert len(behind.timeouts_s) == 1
+
+
+async def test_a_call_waits_a_while_for_a_place_and_keeps_its_tries() -> None:
+    full = Overloaded("no place")
+    predictor, behind, clock = retrying(full, full, GONE, full, GONE, None, budget=RetryBudget())
+    await predictor.predict(call())
+
+    assert len(behind.timeouts_s) == 6
+    assert clock.now < BUSY_PATIENCE_S
+
+
+@pytest.mark.parametrize(("timeout_s", "patience_s"), [(30, BUSY_PATIENCE_S), (4, 2)])
+async def test_whoever_found_no_place_is_told_in_time_for_another_try(
+    timeout_s: float, patience_s: float
+) -> None:
+    predictor, _, clock = retrying(*[Overloaded("no place")] * 100)
+    with pytest.raises(Overloaded):
+        await predictor.predict(call(timeout_s=timeout_s))
+
+    assert patience_s <= clock.now < patience_s + 1
 
 
 async def test_a_try_that_times_out_leaves_half_of_the_deadline_for_another() -> None:
