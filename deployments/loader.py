@@ -47,6 +47,8 @@ from deployments.verdicts import Verdicts
 
 #: Files that are vetted at a time, each in a child of its own; fewer where cores are few.
 LANES = 2
+#: Sixteen of the largest uploads with a copy of each, and libraries; more has leaked.
+MEMORY_BOUND_BYTES = 4 * 1024**3
 
 
 class Loader:
@@ -67,7 +69,7 @@ class Loader:
         self._verdicts = Verdicts(self._store, verdict_key(extra_names))
         turn = NodeTurns(settings.slipway_home / "vetting").taken
         self._sandbox = sandbox or Sandbox(limits_of(settings), extra_names, lanes=LANES, turn=turn)
-        self._health = ReplicaHealth(lanes=LANES)
+        self._health = ReplicaHealth(lanes=LANES, memory_bound_bytes=MEMORY_BOUND_BYTES)
         self._vettings: dict[str, asyncio.Task[None]] = {}
         self._sandbox.start()
 
@@ -171,7 +173,7 @@ class Loader:
         Return while a restart would mend nothing; a store that is away is no reason for one.
 
         Raises:
-            ReplicaUnavailable: The sandbox is lost, or the event loop stood still.
+            ReplicaUnavailable: The sandbox is lost, the event loop stood still, or memory has leaked.
         """
         self._health.beat()
         faults = self._health.faults()
@@ -182,7 +184,7 @@ class Loader:
 
     def record_autoscaling_stats(self) -> dict[str, float]:
         """The sliding window; utilisation counts files that wait as well."""
-        stats = self._health.stats()
+        stats = self._health.stats() | {"sandbox": float(self._sandbox.is_alive)}
         return stats | {"utilisation": max(stats["utilisation"], self._sandbox.utilisation)}
 
     def close(self) -> None:
@@ -198,10 +200,8 @@ class Loader:
     def _require_whole(self, content: bytes, request: VetRequest) -> None:
         arrived = len(content), hashlib.sha256(content).hexdigest()
         if arrived != (request.size_bytes, request.sha256):
-            raise ArtifactCorrupt(
-                "the upload arrived damaged inside the platform: send it again",
-                sha256=request.sha256,
-            )
+            sentence = "the upload arrived damaged inside the platform: send it again"
+            raise ArtifactCorrupt(sentence, sha256=request.sha256)
         free_bytes = self._store.space().free_bytes
         # Twice: the temporary file and room for everybody else's next write.
         if free_bytes is not None and free_bytes < 2 * len(content):

@@ -19,6 +19,7 @@ from cluster.health import ReplicaHealth
 from cluster.replicas import begin_replica
 from cluster.scheduling import take_short_slices
 from cluster.setting_sources import Role
+from cluster.settings import Settings
 from deployments.handles import Handle, ServeLoaders, ServePredictors
 from deployments.predictor_count import known_predictors
 
@@ -26,6 +27,11 @@ if TYPE_CHECKING:
     from serve_app.services import Services
 
 logger = logging.getLogger(__name__)
+
+#: Beside caches and bodies: interpreter, libraries, connections.
+MEMORY_ALLOWANCE_BYTES = 2 * 1024**3
+#: Of the largest bodies, each with what was decoded from it.
+BODIES_AT_A_TIME = 4
 
 
 class Ingress:
@@ -38,7 +44,7 @@ class Ingress:
         settings = args.applied_to(begin_replica(Role.INGRESS))
         configure_access_log(settings, "ingress")
         take_short_slices()
-        self._health = ReplicaHealth(lanes=1)
+        self._health = ReplicaHealth(lanes=1, memory_bound_bytes=_memory_bound_bytes(settings))
         self._services: Services = build_services(
             settings,
             predictors=ServePredictors(predictor),
@@ -69,7 +75,7 @@ class Ingress:
 
         Raises:
             ReplicaUnavailable: The change follower's task ended, so that answers would go stale for
-                good, or the event loop stood still.
+                good, the event loop stood still, or memory has leaked.
         """
         self._health.beat()
         self._backup_age.report_soon()
@@ -94,8 +100,16 @@ class Ingress:
             "utilisation": own["cpu_share"],
             "queue_age_s": own["loop_lag_p95_s"],
             "loop_lag_s": own["loop_lag_s"],
+            "memory_share": own["memory_share"],
             "degraded": own["degraded"],
+            "quarantines": float(self._services.trials.recent_quarantines),
             "predictor_queue_age_s": waiting["queue_age_s"],
             "queued_requests": waiting["queued_requests"],
             "calls_in_flight": waiting["calls_in_flight"],
         }
+
+
+def _memory_bound_bytes(settings: Settings) -> int:
+    caches = settings.short_path_cache_bytes + settings.result_cache_bytes
+    bodies = BODIES_AT_A_TIME * max(settings.max_request_size_binary, settings.max_upload_size)
+    return caches * 3 // 2 + bodies + MEMORY_ALLOWANCE_BYTES

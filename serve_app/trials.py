@@ -9,7 +9,7 @@ Finds the query of death: tries what a crashed replica was executing, alone, in 
 import asyncio
 import logging
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -96,6 +96,13 @@ class Trials:
         self._condemned: dict[str, float] = {}
         #: Of those, the ones whose quarantine every ingress has read: the registry speaks for them.
         self._settled: set[str] = set()
+        self._quarantined_s: deque[float] = deque(maxlen=REMEMBERED_DEATHS)
+
+    @property
+    def recent_quarantines(self) -> int:
+        """Versions that this replica found guilty in the last minute."""
+        since_s = self._clock() - SUSPECT_S
+        return sum(at_s > since_s for at_s in self._quarantined_s)
 
     def on_change(self, kind: str, subject: str) -> None:
         """
@@ -205,6 +212,7 @@ class Trials:
         version = death.call.version
         self._settled.discard(version.key)
         self._condemned[version.key] = self._clock() + ALONE_S
+        self._quarantined_s.append(self._clock())
         QUARANTINES.record(1, reason=reason)
         await self._registry.quarantine(version, reason=reason, replica_id=death.replica_id)
         self._condemned[version.key] = self._clock() + BRIDGE_S

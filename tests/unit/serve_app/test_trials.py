@@ -101,6 +101,7 @@ async def test_a_reproduced_crash_quarantines_at_once(court: Court, trials: Tria
 
     assert court.quarantined == [("m/1", "replay")]
     assert court.charges == set()
+    assert trials.recent_quarantines == 1
 
 
 async def test_what_does_not_reproduce_is_charged_to_a_sole_suspect(
