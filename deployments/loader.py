@@ -173,7 +173,7 @@ class Loader:
         Return while a restart would mend nothing; a store that is away is no reason for one.
 
         Raises:
-            ReplicaUnavailable: The sandbox is lost, the event loop stood still, or memory has leaked.
+            ReplicaUnavailable: Sandbox lost, event loop stood still, or memory leaked.
         """
         self._health.beat()
         faults = self._health.faults()
