@@ -20,7 +20,7 @@ from typing import Self
 WINDOW_S = 10.0
 #: How busy a replica is, is said of the last so many: what follows a load can be no quicker than
 #: what it is shown, and Serve takes the mean of some reports.
-BUSY_WINDOW_S = 2.0
+BUSY_WINDOW_S = 1.0
 #: How often the event loop is asked whether it still turns.
 BEAT_S = 0.25
 #: A loop that stood still for this long once in the window is stuck in somebody's code.

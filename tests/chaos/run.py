@@ -79,6 +79,8 @@ async def _run(stage: Stage, plan: Plan, user: ApiUser) -> History:
 async def _harm(nemesis: Nemesis, plan: Plan, load: Load, dice: random.Random) -> None:
     faults = nemesis.faults()
     for name, at_s in zip(plan.faults, plan.times_s(dice), strict=True):
+        if load.now_s() >= plan.seconds:
+            break  # those that lasted took the time of those that were left
         await asyncio.sleep(max(at_s - load.now_s(), 0))
         began_s = load.now_s()
         what = await faults[name]()
