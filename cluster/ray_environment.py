@@ -90,7 +90,7 @@ def serve_tuning(settings: Settings) -> dict[str, str]:
         # A replica that is only busy answers its checks late: taken for dead by two of them, its
         # callers got HAProxy's own 500 in an overload.
         "RAY_SERVE_HAPROXY_HEALTH_CHECK_FALL": "4",
-        "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
+        "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "0.5",
         "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "2",
         "RAY_SERVE_FORCE_STOP_UNHEALTHY_REPLICAS": "1",
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "5",
