@@ -58,7 +58,7 @@ class Trial:
             seconds=self.seconds,
             rate=self.rate,
             faults=(self.case.fault,),
-            first_fault_s=min(FIRST_FAULT_S, self.seconds / 3),
+            first_fault_s=min(FIRST_FAULT_S, self.seconds / 6),
             stopped_s=self.case.stopped_s,
             rest_s=self.case.outage_s + REST_S,
             is_edged=self.case.is_edged,
