@@ -25,4 +25,4 @@ def test_a_run_is_made_once(tmp_path: Path) -> None:
 def test_what_is_stopped_stays_so_as_the_goal_says() -> None:
     plan = Trial(case=CASES["stop-postgres"], seed=3, rate=200.0, seconds=60.0).plan()
 
-    assert (plan.faults, plan.stopped_s, plan.first_fault_s) == (("stop-postgres",), 60.0, 20.0)
+    assert (plan.faults, plan.stopped_s, plan.first_fault_s) == (("stop-postgres",), 60.0, 10.0)
