@@ -36,6 +36,7 @@ from cluster.contracts import (
 )
 from cluster.errors import DeadlineExceeded, Overloaded, PlatformError, ReplicaUnavailable
 from cluster.request_context import request_id_var
+from deployments import silence
 from deployments.intake.outcomes import Replay
 
 #: gRPC between replicas caps a message at 4 MB; above half of it the object store carries it.
@@ -149,6 +150,7 @@ class ServePredictors:
         """Answer one batch; raises as ``call`` and the Predictor do."""
         handle = self._to("predict", request.version.key, travels_by_reference(request))
         reply: PredictReply = await call(handle, request, timeout_s=request.timeout_s)
+        silence.predictors.answered(reply.replica_id)
         return reply
 
     async def warm(self, version: VersionRef, signature: Signature) -> None:

@@ -2,7 +2,8 @@
 Sends calls for one model version to the same Predictors, in an order that needs no state.
 
 Rendezvous hashing: every ingress ranks the replicas of a version alike, a full first choice
-spills to the next, and a replica that comes or goes moves only its own versions.
+spills to the next, and a replica that comes or goes moves only its own versions.  One that was sent
+a call and does not answer comes last.
 """
 
 import hashlib
@@ -11,11 +12,12 @@ from collections.abc import Sequence
 from ray.serve.request_router import (
     FIFOMixin,
     PendingRequest,
+    ReplicaID,
     RequestRouter,
     RunningReplica,
 )
 
-from deployments import predictor_count
+from deployments import predictor_count, silence
 
 
 class ModelAffinityRouter(FIFOMixin, RequestRouter):  # type: ignore[misc]  # Ray ships no types
@@ -32,7 +34,13 @@ class ModelAffinityRouter(FIFOMixin, RequestRouter):  # type: ignore[misc]  # Ra
         if not affinity or len(candidate_replicas) < 2:  # noqa: PLR2004
             return [candidate_replicas]
         by_id = {replica.replica_id.unique_id: replica for replica in candidate_replicas}
-        return [[by_id[replica_id]] for replica_id in ranked(affinity, list(by_id))]
+        order = sorted(ranked(affinity, list(by_id)), key=silence.predictors.is_silent)
+        return [[by_id[replica_id]] for replica_id in order]
+
+    def on_send_request(self, replica_id: ReplicaID) -> None:
+        """Serve's own count, and the time."""
+        super().on_send_request(replica_id)
+        silence.predictors.sent(replica_id.unique_id)
 
 
 def ranked(affinity: str, replica_ids: Sequence[str]) -> list[str]:

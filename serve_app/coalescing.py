@@ -151,16 +151,15 @@ class Coalescer:
         """Start an RPC if the lane may have one more, else look again when its queue is older."""
         if not lane.queue:
             return
-        age_s = self._clock() - lane.queue[0].enqueued_at
-        replicas = max(1, self._replicas())
-        allowed = min(replicas, 1 + int(age_s / self._limits.growth_age_s))
-        if lane.runners < allowed:
+        limits, replicas = self._limits, max(1, self._replicas())
+        if lane.runners < lane.allowed_runners(self._clock(), replicas=replicas, limits=limits):
             lane.runners += 1
             task = loop.create_task(self._run(lane))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-        elif lane.growth is None and lane.runners < replicas:
-            lane.growth = loop.call_later(self._limits.growth_age_s, self._grow, lane, loop)
+        elif lane.growth is None:
+            delay_s = limits.growth_age_s if lane.runners < replicas else limits.stuck_s
+            lane.growth = loop.call_later(delay_s, self._grow, lane, loop)
 
     def _grow(self, lane: Lane, loop: asyncio.AbstractEventLoop) -> None:
         lane.growth = None
@@ -230,7 +229,8 @@ class Coalescer:
             request_ids=tuple([pending.request_id for pending in waiting]),
         )
         traces = [pending.trace for pending in waiting]
-        with batch_span(traces, lane.version, rows=batch.rows):
+        travelling = lane.under_way(requests=len(waiting), since_s=started, limits=self._limits)
+        with travelling, batch_span(traces, lane.version, rows=batch.rows):
             reply = await self._predictor.predict(call)
         lane.note(requests=len(waiting), cost_s=reply.cost_s)
         self.costs.note(lane.version, lane.method, rows=batch.rows, seconds=reply.cost_s)

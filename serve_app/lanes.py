@@ -3,7 +3,8 @@
 import asyncio
 import copy
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from cluster.contracts import Batch, Method, PredictReply, Signature, VersionRef
@@ -16,6 +17,8 @@ LaneKey = tuple[str, str, tuple[int, ...] | None]
 _NEWEST = 0.2
 #: What a lane that has answered nothing yet is taken to need for a request.
 _FIRST_GUESS_S = 0.001
+#: Of what an RPC's engine should need: twice for the calls before it, once for itself.
+_OVERDUE_FACTOR = 3.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,6 +31,9 @@ class CoalescerLimits:
     max_bytes: int = 1024 * 1024
     #: Age of the oldest waiting request at which a further RPC is opened, once for each multiple.
     growth_age_s: float = 0.01
+    #: An RPC that takes so much longer than its engine's cost is held up by a replica that stands
+    #: still, and another one goes in its place.
+    stuck_s: float = 0.5
     #: Requests that wait in one lane.
     max_queued_requests: int = 1024
     #: Half of what HAProxy hands a replica at a time: a lane that holds more must be a quick one,
@@ -111,11 +117,31 @@ class Lane:
         self.open = 0
         self.growth: asyncio.TimerHandle | None = None
         self._request_s = _FIRST_GUESS_S
+        #: When each RPC under way will be overdue.
+        self._due_s: list[float] = []
 
     @property
     def is_idle(self) -> bool:
         """Whether nothing waits and nothing travels."""
         return not self.queue and not self.runners
+
+    @contextmanager
+    def under_way(
+        self, *, requests: int, since_s: float, limits: CoalescerLimits
+    ) -> Iterator[None]:
+        """While an RPC of so many requests travels."""
+        due_s = since_s + limits.stuck_s + _OVERDUE_FACTOR * requests * self._request_s
+        self._due_s.append(due_s)
+        try:
+            yield
+        finally:
+            self._due_s.remove(due_s)
+
+    def allowed_runners(self, at_s: float, *, replicas: int, limits: CoalescerLimits) -> int:
+        """RPCs that may be under way: more the older the queue, up to those that are not stuck."""
+        age_s = at_s - self.queue[0].enqueued_at
+        stuck = sum(due_s < at_s for due_s in self._due_s)
+        return min(replicas, 1 + int(age_s / limits.growth_age_s)) + min(stuck, 2 * replicas)
 
     def note(self, *, requests: int, cost_s: float) -> None:
         """

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from ray.serve.config import RequestRouterConfig
 
+from deployments import silence
 from deployments.predictor_count import known_predictors
 from deployments.router import ModelAffinityRouter, ranked
 
@@ -49,10 +50,15 @@ async def _groups(
     return [[replica.replica_id.unique_id for replica in group] for group in groups]
 
 
-async def test_it_tells_how_many_there_were_to_choose_from() -> None:
-    """By the class that runs: Serve pickles the module, whose globals are not those imported."""
+def _as_serve_makes_it() -> type[ModelAffinityRouter]:
+    """The class that runs: Serve pickles the module, whose globals are not those imported."""
     config = RequestRouterConfig(request_router_class="deployments.router:ModelAffinityRouter")
-    made = config.get_request_router_class()
+    made: type[ModelAffinityRouter] = config.get_request_router_class()
+    return made
+
+
+async def test_it_tells_how_many_there_were_to_choose_from() -> None:
+    made = _as_serve_makes_it()
     await _groups(REPLICAS, _request("m/1"), made)
     assert known_predictors() == 4
     await _groups(REPLICAS[:1], _request("m/1"), made)
@@ -62,6 +68,36 @@ async def test_it_tells_how_many_there_were_to_choose_from() -> None:
 
 async def test_a_full_first_choice_spills_to_the_next() -> None:
     assert await _groups(REPLICAS, _request("m/1")) == [[r] for r in ranked("m/1", REPLICAS)]
+
+
+async def test_one_that_does_not_answer_comes_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = 0.0
+    noted = silence.Silence(clock=lambda: now_s)
+    monkeypatch.setattr(silence, "predictors", noted)
+    usual = [[name] for name in ranked("m/1", REPLICAS)]
+    first = usual[0][0]
+    noted.sent(first)
+    now_s = silence.SILENT_S
+    passed_over = await _groups(REPLICAS, _request("m/1"), _as_serve_makes_it())
+    noted.answered(first)
+
+    assert passed_over == [*usual[1:], [first]]
+    assert await _groups(REPLICAS, _request("m/1")) == usual
+
+
+def test_one_that_does_not_answer_is_tried_again_after_a_while() -> None:
+    now_s = 0.0
+    noted = silence.Silence(clock=lambda: now_s)
+    noted.sent("r")
+    now_s = silence.FORGIVEN_S - 0.1
+    noted.sent("r")
+    before = noted.is_silent("r")
+    now_s = silence.FORGIVEN_S
+    after = noted.is_silent("r")
+    noted.sent("r")
+    now_s += silence.SILENT_S
+
+    assert (before, after, noted.is_silent("r")) == (True, False, True)
 
 
 @pytest.mark.parametrize("request_", [None, _request("")])

@@ -311,6 +311,24 @@ async def test_an_ageing_queue_opens_another_rpc_up_to_the_replica_count() -> No
     await until(lambda: coalescer.lane_count == 0)
 
 
+async def test_an_rpc_that_is_held_up_holds_up_nobody_else() -> None:
+    behind = TurnTaker()
+    limits = CoalescerLimits(stuck_s=0.01)
+    coalescer = Coalescer(behind, limits=limits, replicas=lambda: 1)
+    stuck = asyncio.create_task(ask(coalescer, rows_of(1)))
+    await until(lambda: coalescer.calls_in_flight == 1)
+    waiting = asyncio.create_task(ask(coalescer, rows_of(2)))
+    async with asyncio.timeout(5):
+        while coalescer.calls_in_flight < 2:  # noqa: ASYNC110 - for the lane's own timer
+            await asyncio.sleep(0.001)
+    queued = coalescer.queued_requests
+    for _ in range(2):
+        behind.turns.release()
+
+    assert queued == 0
+    assert [await stuck, await waiting] == [[2.0], [4.0]]
+
+
 async def test_close_cancels_what_is_in_flight() -> None:
     behind = predictors()
     behind.gate.clear()
