@@ -56,9 +56,9 @@ class Bounds:
     #: what waits outside does not.  Fewer than this and its batches are too small to be cheap.
     handed: int = 128
     #: Predictions that may wait for all replicas together.
-    waiting: int = 512
+    waiting: int = 768
     #: However few wait: a caller is told after this time, and not left to its deadline.
-    wait_s: int = 2
+    wait_s: int = 10
 
 
 def program_path() -> Path | None:

@@ -1,7 +1,7 @@
 """
 Three times as many predictions as can be answered: ``make chaos-overload``, or
 
-    python -m tests.chaos.overload [--times 3] [--seconds 60] [--connections 1500] [--model slow]
+    python -m tests.chaos.overload [--times 3] [--seconds 60] [--connections 2000] [--model slow]
 
 Finds the peak in a closed loop, offers a multiple of it, and says what became of goodput, memory
 and latency.  Writes ``docs/chaos/overload-<model>-<date>.json``; exits with 1 if a goal is not
@@ -95,7 +95,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=int, default=60)
     parser.add_argument("--peak-seconds", type=int, default=10, help="of each closed loop")
     # More than is let in and waits, or nobody would be left to ask.
-    parser.add_argument("--connections", type=int, default=1500)
+    parser.add_argument("--connections", type=int, default=2000)
     parser.add_argument(
         "--model", choices=list(MODELS), default="quick", help="slow: neighbours among 50,000 rows"
     )
