@@ -55,7 +55,7 @@ MODELS = {"quick": (quick_model, [3.0]), "slow": (slow_model, [0.5] * FEATURES)}
 #: Connections of the closed loops; the best of them is the peak.
 PEAK_CONNECTIONS = (16, 64, 256)
 #: What is offered first, to find how long connections must wait for the rate wanted.
-TRIAL_S, TRIALS, MOST_OVER = 5, 6, 1.15
+TRIAL_S, TRIALS, MOST_OVER = 5, 6, 1.08
 GOODPUT_KEPT, MEMORY_GROWTH, RECOVERED_S, OFFERED_SHARE = 0.8, 0.1, 5.0, 0.95
 PROBES, PROBE_PAUSE_S, PROBING_S = 20, 0.02, 60.0
 
