@@ -175,17 +175,21 @@ async def test_a_model_that_needs_more_memory_than_it_may_is_refused() -> None:
     assert caught.value.context["reason"] == "memory"
 
 
-async def test_a_harmless_batch_replays_and_a_raising_one_is_no_crash(sandbox: Sandbox) -> None:
-    content = pickle.dumps(MODELS["forest"]())
-    report = await _vetted(sandbox, content)
-    version = VersionRef(
+def _version(content: bytes, report: VetReport) -> VersionRef:
+    return VersionRef(
         model_id="m",
         version=1,
         sha256="",
         size_bytes=len(content),
-        format="pickle",
+        format=report.format,
         engines=report.engines,
     )
+
+
+async def test_a_harmless_batch_replays_and_a_raising_one_is_no_crash(sandbox: Sandbox) -> None:
+    content = pickle.dumps(MODELS["forest"]())
+    report = await _vetted(sandbox, content)
+    version = _version(content, report)
     fine, narrow = np.zeros((2, 3)), np.zeros((2, 1))
     answered, raised = [
         await sandbox.replay(
@@ -202,14 +206,7 @@ async def test_a_harmless_batch_replays_and_a_raising_one_is_no_crash(sandbox: S
 async def test_a_query_of_death_is_found_out_by_its_replay(sandbox: Sandbox) -> None:
     content = crashing_model()
     report = await _vetted(sandbox, content)
-    version = VersionRef(
-        model_id="m",
-        version=1,
-        sha256="",
-        size_bytes=len(content),
-        format="onnx",
-        engines=report.engines,
-    )
+    version = _version(content, report)
     harmless, deadly = [
         await sandbox.replay(
             content,
