@@ -11,6 +11,7 @@ from tests.chaos.load import MODEL, TIMEOUT_S, Load, session
 from tests.chaos.nemesis import STOPPED_S, Nemesis
 from tests.chaos.stages import Stage
 from tests.chaos.writers import Writer, model_file
+from tests.on_time import on_time
 from tests.system.client import ApiUser
 
 #: Load after the last fault in which writes should be taken again.
@@ -48,7 +49,9 @@ def run(stage: Stage, plan: Plan) -> History:
     with ApiUser.register(stage.platform.url) as user:
         user.upload(MODEL, model_file(1)).raise_for_status()
         user.predict(MODEL, [[1.0]]).raise_for_status()
-        return asyncio.run(_run(stage, plan, user))
+        # Replicas that start would starve the load, which then came all at once.
+        with on_time():
+            return asyncio.run(_run(stage, plan, user))
 
 
 async def _run(stage: Stage, plan: Plan, user: ApiUser) -> History:
