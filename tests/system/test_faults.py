@@ -97,6 +97,7 @@ def test_a_hot_model_that_ten_killed_replicas_were_executing_is_never_held_back(
     dice = np.random.default_rng(2)
     with calling(lambda: user.predict("hot", dice.normal(size=(4000, 8)).tolist())) as answers:
         for _ in range(10):
+            wait_until(lambda: living(faulty) >= 2, what="two Predictors")
             end_while_executing(faulty, signal.SIGKILL)
         asked = len(answers)
         wait_until(lambda: len(answers) > asked + 3, what="answers after the last kill")
@@ -174,6 +175,11 @@ def calling(call: Callable[[], httpx.Response]) -> Iterator[list[httpx.Response]
     finally:
         ended.set()
         thread.join()
+
+
+def living(platform: Platform) -> int:
+    """Predictors that run; Serve's state may still name one that is dead."""
+    return sum(map(alive, Nemesis.seeded(platform, 1).actors("Predictor").values()))
 
 
 def alive(pid: int) -> bool:
