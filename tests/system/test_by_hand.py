@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -68,11 +69,16 @@ def test_serve_deploy_gives_a_running_application(tmp_path: Path, environment: s
 
         wait_until(is_deployed, what="the dashboard")
         wait_until(lambda: platform.is_ready, what="the application")
-        status = yaml.safe_load(shell(platform, environment, f"serve status -a {address}").stdout)
-        application = status["applications"]["slipway"]
 
-        assert application["status"] == "RUNNING"
-        assert {d["status"] for d in application["deployments"].values()} == {"HEALTHY"}
+        def application() -> dict[str, Any]:
+            told = yaml.safe_load(shell(platform, environment, f"serve status -a {address}").stdout)
+            found: dict[str, Any] = told["applications"]["slipway"]
+            return found
+
+        # One Ingress answers before the last replica of the others runs.
+        wait_until(lambda: application()["status"] == "RUNNING", what="every deployment")
+
+        assert {d["status"] for d in application()["deployments"].values()} == {"HEALTHY"}
         case = iris()
         with ApiUser.register(platform.url) as user:
             user.upload("iris", as_bytes(case.model, "skops")).raise_for_status()
