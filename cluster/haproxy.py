@@ -53,7 +53,7 @@ class Bounds:
     """How much is let in."""
 
     #: Requests that one replica works on at a time: what is in there makes its event loop late,
-    #: what waits outside does not.  Fewer than this and its batches are too small to be cheap.
+    #: what waits outside does not; what is in there together travels in larger batches.
     handed: int = 128
     #: Predictions that may wait for all replicas together.
     waiting: int = 768
@@ -100,8 +100,8 @@ def _lines(given: Iterable[str], bounds: Bounds) -> Iterator[str]:
             continue
         yield line
         if words == ["global"]:
-            # Connections to replicas are kept however many callers there are: by its own measure
-            # HAProxy keeps none beyond 800 callers, and each request costs its replica a new one.
+            # Connections to replicas are kept however many callers there are: once a fifth of its
+            # descriptors are taken HAProxy keeps none, and requests cost their replicas new ones.
             yield "    tune.pool-low-fd-ratio 90"
             yield "    tune.pool-high-fd-ratio 95"
         if words == ["defaults"]:

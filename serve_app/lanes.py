@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from cluster.contracts import Batch, Method, PredictReply, Signature, VersionRef
 from cluster.errors import DeadlineExceeded
+from cluster.haproxy import Bounds
 from cluster.tracing import current_trace
 
 #: Version key, method and column dtypes.
@@ -38,7 +39,7 @@ class CoalescerLimits:
     max_queued_requests: int = 1024
     #: Half of what HAProxy hands a replica at a time: a lane that holds more must be a quick one,
     #: or callers of one slow model would take all the places, and other models' callers wait.
-    fair_requests: int = 64
+    fair_requests: int = Bounds().handed // 2
     #: How soon a lane that holds more than its share is through with them.
     fair_wait_s: float = 1.0
     #: Bytes that wait in all lanes.
