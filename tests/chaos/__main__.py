@@ -20,6 +20,7 @@ from tests.chaos.nemesis import STOPPED_S, Nemesis
 from tests.chaos.run import REST_S, Plan, run
 from tests.chaos.stages import FILL_DISK, KILL_HEAD, SLOW_VALKEY, staged
 from tests.chaos.timeline import drawing
+from tests.chaos.tried import tried
 from tests.system.platform import REPOSITORY, Platform
 
 ERROR_BUDGET = 0.0001
@@ -43,13 +44,17 @@ def main() -> int:
         ) as stage,
     ):
         history = run(stage, plan)
-    report = history.report() | {
-        "seed": plan.seed,
-        "seconds": plan.seconds,
-        "rate": plan.rate,
-        "short_path": arguments.short_path,
-        "edge": arguments.edge,
-    }
+    report = (
+        history.report()
+        | tried()
+        | {
+            "seed": plan.seed,
+            "seconds": plan.seconds,
+            "rate": plan.rate,
+            "short_path": arguments.short_path,
+            "edge": arguments.edge,
+        }
+    )
     REPORTS.mkdir(parents=True, exist_ok=True)
     name = f"{datetime.now(UTC):%Y-%m-%d}-{plan.seed}"
     text = json.dumps(report, indent=2)

@@ -10,7 +10,6 @@ file does not prove its case.
 
 import argparse
 import json
-import subprocess
 import sys
 import tempfile
 import time
@@ -25,6 +24,7 @@ from tests.benchmarks.run import machine_facts
 from tests.chaos.cases import CASES, Case
 from tests.chaos.run import REST_S, Plan, run
 from tests.chaos.stages import Stage, staged
+from tests.chaos.tried import tried
 from tests.system.platform import REPOSITORY
 
 REPORTS = REPOSITORY / "docs" / "chaos"
@@ -159,16 +159,9 @@ def _run(stage: Stage, trial: Trial) -> dict[str, Any]:
     return (
         trial.identity
         | {"unproven": unproven, "edge": trial.case.is_edged, "whole_after_s": whole_after_s}
-        | {"at": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}", "revision": _revision()}
+        | tried()
         | history.report()
     )
-
-
-def _revision() -> str:
-    """What was tried: the commit, and whether files were changed since."""
-    command = ["git", "describe", "--always", "--dirty"]
-    told = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
-    return told.stdout.strip() or "unknown"
 
 
 def _line(made: dict[str, Any]) -> str:
