@@ -7,7 +7,7 @@ from tests.system.platform import REPOSITORY
 
 
 def tried() -> dict[str, str]:
-    """``at``, the time in UTC, and ``revision``, the commit and whether files were changed since."""
+    """``at``, the time in UTC, and ``revision``, the commit, marked if files were changed since."""
     command = ["git", "describe", "--always", "--dirty"]
     told = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     return {
