@@ -70,7 +70,7 @@ async def _run(stage: Stage, plan: Plan, user: ApiUser) -> History:
     ):
         started_s = asyncio.get_running_loop().time()
         load = Load(predicting, door, history, dice, started_s, user.key)
-        writer = Writer(writing, load, user.headers)
+        writer = Writer(writing, load, user.email)
         nemesis = Nemesis(stage.platform, dice, plan.stopped_s, stage.disk, stage.valkey)
         await asyncio.gather(
             load.run(rate=plan.rate), writer.run(), _harm(nemesis, plan, load, dice)

@@ -9,9 +9,11 @@ from sklearn.linear_model import LinearRegression
 
 from tests.chaos.history import History, value_of
 from tests.chaos.load import MODEL, Load
-from tests.system.client import as_bytes
+from tests.system.client import PASSWORD, as_bytes
 
 PAUSE_S = 2.0
+#: A session's token holds for less than a long run.
+SESSION_S = 600.0
 #: Writers end before the load does, so that their last promises are tested by predictions.
 PAUSE_BEFORE_END_S = 3.0
 
@@ -27,23 +29,33 @@ def model_file(version: int) -> bytes:
 class Writer:
     """The owner of the model under test."""
 
-    def __init__(self, http: httpx.AsyncClient, load: Load, headers: dict[str, str]) -> None:
+    def __init__(self, http: httpx.AsyncClient, load: Load, email: str) -> None:
         self._load = load
         self._http = http
         self._history: History = load.history
-        self._headers = headers
+        self._email = email
+        self._headers: dict[str, str] = {}
+        self._signed_in_until_s = 0.0
         self._keys = itertools.count()
-        self._newest = 1
 
     async def run(self) -> None:
         """Write, again and again; what is refused or lost on the way is no promise."""
         while self._load.now_s() < self._load.ends_s - PAUSE_BEFORE_END_S:
-            for write in (self._version, self._key):
+            for write in (self._sign_in, self._version, self._key):
                 try:
                     await write()
                 except (httpx.HTTPError, KeyError, ValueError) as error:
                     self._history.refusals[_reason(error)] += 1
             await asyncio.sleep(PAUSE_S)
+
+    async def _sign_in(self) -> None:
+        """Once in ``SESSION_S``."""
+        if self._load.now_s() < self._signed_in_until_s:
+            return
+        body = {"email": self._email, "password": PASSWORD}
+        tokens = (await self._http.post("/api/v1/auth/login", json=body)).raise_for_status().json()
+        self._headers = {"Authorization": f"Bearer {tokens['access_token']}"}
+        self._signed_in_until_s = self._load.now_s() + SESSION_S
 
     async def _version(self) -> None:
         """One more version; promoted in a second call."""
@@ -84,7 +96,7 @@ class Writer:
             answer = await self._http.post(
                 f"/api/v1/models/{MODEL}/predict",
                 json={"instances": [[3.0]], "version": version},
-                headers=self._headers,
+                headers={"X-API-Key": self._load.key},
             )
             if answer.is_success and np.isclose(
                 answer.json()["predictions"][0], value_of(version, 3.0)
