@@ -9,16 +9,18 @@ program adds to the file what Serve has no setting for, and becomes the real HAP
 - a replica is handed so many requests at a time, the others wait here, where waiting costs least;
 - once too many wait, a prediction is refused at once, and anything else goes before those;
 - a prediction's answer leaves when all of it is there, so that an edge can ask again for it;
-- what HAProxy answers by itself has our form, with its own status instead of Serve's 500.
+- what HAProxy answers by itself has our form, with its own status instead of Serve's 500;
+- a prediction that reached no replica is a 502, which an edge sends to the replicas themselves.
 
 docs/decisions/0019 has the figures.
 """
 
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from cluster.edge_errors import (
     BAD_GATEWAY,
@@ -45,6 +47,8 @@ OVERLOADED = EdgeError(
     retry_after_s=1,
 )
 _REQUEST_ID = "%[unique-id]"
+#: Tells what HAProxy says from what the application says, and goes no further.
+_OWN = "x-slipway-haproxy"
 _REQUEST_IDS = "    unique-id-format %[uuid]"
 
 
@@ -125,12 +129,23 @@ def _backend(bounds: Bounds) -> Iterator[str]:
         f"    http-response return {_answer(BAD_GATEWAY)} if is_held is_small"
         " { res.body_size,sub(txn.arrived) gt 0 }"
     )
-    for error in (BAD_GATEWAY, REPLICA_UNAVAILABLE, DEADLINE_EXCEEDED):
+    for error in (BAD_GATEWAY, DEADLINE_EXCEEDED):
         yield f"    http-error {_answer(error)}"
+    yield f"    http-error {_answer(REPLICA_UNAVAILABLE, {_OWN: '1'})}"
+    # Having waited too long stays a 503.  Where a replica was chosen it could not be reached, nor
+    # any other: HAProxy's old process still has a connection, and only replicas that are gone.
+    yield (
+        "    acl reached_none srv_id gt 0\n"
+        "    acl reached_none nbsrv eq 0\n"
+        f"    acl is_own res.hdr({_OWN}) -m found\n"
+        "    http-after-response set-status 502"
+        " if { status 503 } is_own reached_none { var(txn.is_prediction) -m bool }"
+    )
+    yield f"    http-after-response del-header {_OWN}"
 
 
-def _answer(error: EdgeError) -> str:
-    headers = {**HEADERS, "X-Request-ID": _REQUEST_ID}
+def _answer(error: EdgeError, more: Mapping[str, str] = MappingProxyType({})) -> str:
+    headers = {**HEADERS, "X-Request-ID": _REQUEST_ID, **more}
     if error.retry_after_s is not None:
         headers["Retry-After"] = str(error.retry_after_s)
     told = " ".join(f"hdr {name} {_quoted(value)}" for name, value in headers.items())

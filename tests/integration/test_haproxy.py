@@ -112,6 +112,28 @@ def await_queued(directory: Path, count: int) -> None:
         pass
 
 
+@dataclass(frozen=True)
+class Busy:
+    """A HAProxy whose one replica holds ``first``, a prediction, until it may answer."""
+
+    client: httpx.Client
+    replica: Replica
+    first: "Future[httpx.Response]"
+
+
+@contextlib.contextmanager
+def busy(directory: Path, threads: ThreadPoolExecutor, bounds: Bounds) -> Iterator[Busy]:
+    """One that hands on under these bounds, once the first prediction is with its replica."""
+    replica = Replica()
+    with (
+        uvicorn_server(replica.application()) as port,
+        haproxy(directory, port, bounds) as client,
+    ):
+        first = threads.submit(client.post, PREDICT)
+        assert replica.has_arrived.wait(20)
+        yield Busy(client, replica, first)
+
+
 class TestBounds:
     @pytest.fixture
     def threads(self) -> Iterator[ThreadPoolExecutor]:
@@ -121,18 +143,11 @@ class TestBounds:
     def test_what_is_beyond_them_is_refused_at_once(
         self, tmp_path: Path, threads: ThreadPoolExecutor
     ) -> None:
-        replica = Replica()
-        bounds = Bounds(handed=1, waiting=1, wait_s=20)
-        with (
-            uvicorn_server(replica.application()) as port,
-            haproxy(tmp_path, port, bounds) as client,
-        ):
-            first = threads.submit(client.post, PREDICT)
-            assert replica.has_arrived.wait(20)
-            second = threads.submit(client.post, PREDICT)
+        with busy(tmp_path, threads, Bounds(handed=1, waiting=1, wait_s=20)) as door:
+            second = threads.submit(door.client.post, PREDICT)
             await_queued(tmp_path, 1)
-            third = client.post(PREDICT, headers={"Content-Type": "application/json"})
-            replica.may_answer.set()
+            third = door.client.post(PREDICT, headers={"Content-Type": "application/json"})
+            door.replica.may_answer.set()
 
             assert third.status_code == 503
             assert third.headers["Retry-After"] == "1"
@@ -142,45 +157,32 @@ class TestBounds:
                 "code": "overloaded",
                 "request_id": third.headers["X-Request-ID"],
             }
-            assert (first.result().status_code, second.result().status_code) == (200, 200)
+            assert (door.first.result().status_code, second.result().status_code) == (200, 200)
 
     def test_whoever_waits_too_long_is_told(
         self, tmp_path: Path, threads: ThreadPoolExecutor
     ) -> None:
-        replica = Replica()
-        bounds = Bounds(handed=1, waiting=10, wait_s=1)
-        with (
-            uvicorn_server(replica.application()) as port,
-            haproxy(tmp_path, port, bounds) as client,
-        ):
-            first = threads.submit(client.post, PREDICT)
-            assert replica.has_arrived.wait(20)
-            second = client.post(PREDICT)
-            replica.may_answer.set()
+        with busy(tmp_path, threads, Bounds(handed=1, waiting=10, wait_s=1)) as door:
+            second = door.client.post(PREDICT)
+            door.replica.may_answer.set()
 
             assert second.status_code == 503
             assert second.headers["Retry-After"] == "1"
             assert second.json()["code"] == "replica_unavailable"
-            assert first.result().status_code == 200
+            assert door.first.result().status_code == 200
 
     def test_a_login_goes_before_predictions_that_wait(
         self, tmp_path: Path, threads: ThreadPoolExecutor
     ) -> None:
-        replica = Replica()
-        bounds = Bounds(handed=1, waiting=2, wait_s=20)
-        with (
-            uvicorn_server(replica.application()) as port,
-            haproxy(tmp_path, port, bounds) as client,
-        ):
-            asked: list[Future[httpx.Response]] = [threads.submit(client.post, PREDICT)]
-            assert replica.has_arrived.wait(20)
+        with busy(tmp_path, threads, Bounds(handed=1, waiting=2, wait_s=20)) as door:
+            waiting = []
             for n, path in enumerate([PREDICT, PREDICT, "/api/v1/auth/login"], start=1):
-                asked.append(threads.submit(client.post, path))
+                waiting.append(threads.submit(door.client.post, path))
                 await_queued(tmp_path, n)
-            replica.may_answer.set()
+            door.replica.may_answer.set()
 
-            assert [one.result().status_code for one in asked] == [200] * 4
-            assert replica.arrived == [PREDICT, "/api/v1/auth/login", PREDICT, PREDICT]
+            assert [one.result().status_code for one in [door.first, *waiting]] == [200] * 4
+            assert door.replica.arrived == [PREDICT, "/api/v1/auth/login", PREDICT, PREDICT]
 
 
 class TestAnswersCutShort:
@@ -217,6 +219,22 @@ class TestAnswersCutShort:
             assert answer.status_code == 502
             assert answer.json()["code"] == "replica_unavailable"
             assert answer.json()["request_id"] == answer.headers["X-Request-ID"]
+
+
+class TestReplicasThatAreGone:
+    """As the old process of a HAProxy knows them after a rolling update."""
+
+    @pytest.mark.parametrize(("path", "status"), [(PREDICT, 502), ("/api/v1/models", 503)])
+    def test_of_a_prediction_the_edge_is_told_to_ask_the_others(
+        self, tmp_path: Path, path: str, status: int
+    ) -> None:
+        with haproxy(tmp_path, free_block(1), Bounds()) as client:
+            answer = client.post(path)
+
+            assert answer.status_code == status
+            assert answer.headers["Retry-After"] == "1"
+            assert answer.json()["code"] == "replica_unavailable"
+            assert "x-slipway-haproxy" not in answer.headers
 
 
 class TestProgram:
