@@ -35,6 +35,7 @@ async def move_alias(
 
     Raises:
         PlatformError: Production was to move and the version could not be loaded; it stayed.
+        RegistryUnavailable: It may have moved, and not every replica may follow yet.
     """
     principal = trail.principal
     if check_alias(alias) == PRODUCTION:
@@ -61,7 +62,8 @@ async def move_alias(
         return record
 
     written = await services.database.write(move)
-    await services.follower.settle(written.sequence)
+    # Moving it once more does no harm; being told of a move that some have not seen would.
+    await services.follower.confirm(written.sequence)
     return written.value
 
 

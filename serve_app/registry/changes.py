@@ -8,25 +8,19 @@ Follows the ``changes`` sequence for one replica, and lets writers wait until ev
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Protocol
 
-from cluster.errors import PlatformError, RegistryUnavailable
+from cluster.errors import PlatformError
 from serve_app.registry.database import Database
-from serve_app.registry.follower_rows import BATCH, Poll, depart, poll, slowest_applied
+from serve_app.registry.follower_rows import BATCH, Poll, depart, poll
 from serve_app.registry.pruning import KEPT_CHANGES, prune
+from serve_app.registry.settling import LIVE_S, POLL_TIMEOUT_S, SETTLE_S, Settling, Wakeups
 
 logger = logging.getLogger(__name__)
 
 #: Seconds between two reads when nothing wakes the follower.
 PERIOD_S = 0.5
-#: Seconds without a read after which this replica no longer counts itself as up to date.
-LIVE_S = 3.0
-#: Seconds one read may take before the registry counts as stuck.
-POLL_TIMEOUT_S = 5.0
-#: Seconds between two looks at the other followers while a write settles.
-SETTLE_STEP_S = 0.02
 PRUNE_PERIOD_S = 600.0
 #: Seconds cut off after which changes may have been pruned unseen.
 LONGEST_GAP_S = KEPT_CHANGES.total_seconds() / 2
@@ -35,18 +29,6 @@ EVERYTHING = "*"
 KINDS = ("model", "user", "key", "limits")
 
 Callback = Callable[[str, str], None]
-
-
-class Wakeups(Protocol):
-    """Carries "there is a new sequence" between replicas faster than the next read."""
-
-    async def publish(self, sequence: int) -> None:
-        """Tell the others; silently nothing where that is impossible."""
-        ...
-
-    def listen(self) -> AsyncIterator[int]:
-        """Sequences that others published; goes on for ever, across outages."""
-        ...
 
 
 class ChangeFollower:
@@ -78,7 +60,9 @@ class ChangeFollower:
         self._turn = asyncio.Condition()
         self._prune_at = 0.0
         self._read_at = clock()
-        self._look: asyncio.Task[int | None] | None = None
+        self._settling = Settling(self, database, wake, clock=clock, sleep=sleep)
+        self.heard_at = float("-inf")
+        """Clock reading of the registry's last answer."""
         self.live_until = float("-inf")
         """Clock reading until which this replica may trust what it has cached."""
 
@@ -132,6 +116,7 @@ class ChangeFollower:
             timeout_s=POLL_TIMEOUT_S,
             is_urgent=True,
         )
+        self.heard_at = self._clock()
         was_applied = self._applied
         self._apply(written.value, is_gap=asked_at - self._read_at > LONGEST_GAP_S)
         self._read_at = asked_at
@@ -146,45 +131,17 @@ class ChangeFollower:
         async with self._turn:
             self._turn.notify_all()
 
-    async def settle(self, sequence: int | None, timeout_s: float = 2.0) -> bool:
-        """
-        Return once every live replica has applied ``sequence``, or after ``timeout_s``.
-
-        Returns:
-            Whether all have; False is logged, and holds nothing up for longer.
-        """
-        if sequence is None:
-            return True
-        deadline = self._clock() + timeout_s
+    def wake(self) -> None:
+        """Read as soon as may be."""
         self._woken.set()
-        if self._wakeups is not None:
-            await self._wakeups.publish(sequence)
-        if not await self._is_applied_here(sequence, timeout_s):
-            return self._unsettled(sequence)
-        while True:
-            try:
-                if await self._is_applied_everywhere(sequence):
-                    return True
-            except RegistryUnavailable:
-                return self._unsettled(sequence)
-            if self._clock() >= deadline:
-                return self._unsettled(sequence)
-            await self._sleep(SETTLE_STEP_S)
 
-    async def _is_applied_everywhere(self, sequence: int) -> bool:
-        # Shared by all who settle now: a look begun before a commit cannot show its sequence.
-        if self._look is None or self._look.done():
-            self._look = asyncio.create_task(
-                self._database.read(
-                    lambda session: slowest_applied(session, LIVE_S),
-                    timeout_s=POLL_TIMEOUT_S,
-                    is_urgent=True,
-                )
-            )
-        slowest = await asyncio.shield(self._look)
-        return slowest is None or slowest >= sequence
+    async def wait_live(self) -> None:
+        """Return once the registry was read."""
+        async with self._turn:
+            await self._turn.wait_for(lambda: self.is_live)
 
-    async def _is_applied_here(self, sequence: int, timeout_s: float) -> bool:
+    async def wait_applied(self, sequence: int, timeout_s: float) -> bool:
+        """Return once this replica has applied ``sequence``; False after ``timeout_s``."""
         if not self._tasks:
             # A command line follows nothing and caches nothing.
             return True
@@ -195,13 +152,13 @@ class ChangeFollower:
             return False
         return True
 
-    def _unsettled(self, sequence: int) -> bool:
-        logger.warning(
-            "not every replica has applied change %d in time",
-            sequence,
-            extra={"action": "change_unsettled", "sequence": sequence},
-        )
-        return False
+    async def settle(self, sequence: int | None, timeout_s: float = SETTLE_S) -> bool:
+        """As ``Settling.settle``."""
+        return await self._settling.settle(sequence, timeout_s)
+
+    async def confirm(self, sequence: int | None, timeout_s: float = SETTLE_S) -> None:
+        """As ``Settling.confirm``."""
+        await self._settling.confirm(sequence, timeout_s)
 
     def _apply(self, found: Poll, *, is_gap: bool) -> None:
         if found.is_broken or is_gap:

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import delete, func, insert, select, text, update
 from sqlalchemy.orm import Session
 
-from serve_app.registry import changes
+from serve_app.registry import changes, settling
 from serve_app.registry.changes import EVERYTHING, KINDS, ChangeFollower
 from serve_app.registry.connections import PoolLimits
 from serve_app.registry.database import Database, record_change
@@ -25,6 +25,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_other_follower")]
 def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a busy machine a follower counts as live for longer."""
     monkeypatch.setattr(changes, "LIVE_S", 60.0)
+    monkeypatch.setattr(settling, "LIVE_S", 60.0)
 
 
 class Wire:
