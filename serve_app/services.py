@@ -38,6 +38,7 @@ from serve_app.short_path import CompiledModels
 from serve_app.trials import Trials
 from serve_app.uploads import Uploads
 from serve_app.vetting import Vetting
+from serve_app.warm_start import warm_start
 
 
 @dataclass(kw_only=True)
@@ -73,10 +74,11 @@ class Services:
         return self.is_closing or self.settings.draining_file.exists()
 
     async def start(self) -> None:
-        """Begin to follow the registry; returns though PostgreSQL or Valkey be away."""
+        """Begin to follow the registry; returns though PostgreSQL or Valkey be away, but later."""
         self.follower.start()
         self.stats.start()
         await self.limits.start()
+        await warm_start(self.follower, self.identities, self.catalog)
 
     async def close(self) -> None:
         """Let what was accepted finish, then let go of every connection."""
@@ -147,7 +149,11 @@ def build_services(
         inference=_inference(settings, catalog, coalescer, short_path, registry.stats),
         stats=registry.stats,
         uploads=Uploads.from_settings(settings),
-        vetting=_vetting(settings, loaders),
+        vetting=Vetting(
+            loaders,
+            patience_s=settings.request_timeout_s,
+            per_user=settings.max_concurrent_vettings_per_user,
+        ),
         model_lists=ModelLists(registry.cache, registry.follower),
         short_path=short_path,
     )
@@ -233,14 +239,6 @@ def _inference(
         short_path=short_path,
         cache=ResultCache(max_bytes=settings.result_cache_bytes),
         observers=(count_prediction, tally_into(stats)),
-    )
-
-
-def _vetting(settings: Settings, loaders: Loaders) -> Vetting:
-    return Vetting(
-        loaders,
-        patience_s=settings.request_timeout_s,
-        per_user=settings.max_concurrent_vettings_per_user,
     )
 
 

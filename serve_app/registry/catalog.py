@@ -10,12 +10,14 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from cluster.errors import ModelNotFound, Overloaded, RegistryUnavailable
 from cluster.metrics import FAIL_OPEN
 from serve_app.registry.changes import EVERYTHING, ChangeFollower
 from serve_app.registry.database import Database
+from serve_app.registry.recent_models import recent_models
 from serve_app.registry.resolution import Found, ResolvedVersion, VersionParts, find_version
 from serve_app.registry.visibility import Viewer
 
@@ -115,6 +117,19 @@ class Catalog:
         if entry is not None and _may_use(viewer, entry):
             return await self._refreshed(key, viewer, entry)
         return await self._asked(key, viewer)
+
+    async def preload(self) -> int:
+        """
+        Know the models of the last hour as their owners name them; returns how many.
+
+        Raises:
+            RegistryUnavailable: None is known by this.
+        """
+        used = await self._database.read(recent_models)
+        for owner, name in used:
+            with suppress(ModelNotFound):
+                await self.resolve(owner, name)
+        return len(used)
 
     async def _refreshed(self, key: _Key, viewer: Viewer, entry: _Entry) -> ResolvedVersion:
         try:

@@ -32,19 +32,6 @@ class KeyRecord:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class KeyIdentity:
-    """A key and its owner as they are at this moment."""
-
-    key: KeyRecord
-    key_sha256: bytes
-    is_revoked: bool
-    email: str
-    role: str
-    is_active: bool
-    limits: dict[str, int]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class KeySpec:
     """What a new key shall be."""
 
@@ -145,28 +132,6 @@ def revoke_all_keys(session: Session) -> int:
     for key_id in ids:
         record_change(session, "key", key_id)
     return len(ids)
-
-
-def find_key(session: Session, key_sha256: bytes) -> KeyIdentity | None:
-    """The key with this digest and its owner, in one query."""
-    statement = (
-        select(ApiKey, User)
-        .join(User, User.id == ApiKey.user_id)
-        .where(ApiKey.key_sha256 == key_sha256)
-    )
-    row = session.execute(statement).one_or_none()
-    if row is None:
-        return None
-    key, user = row
-    return KeyIdentity(
-        key=key_record(key),
-        key_sha256=key.key_sha256,
-        is_revoked=key.revoked_at is not None,
-        email=user.email,
-        role=user.role,
-        is_active=user.is_active,
-        limits=dict(user.limits),
-    )
 
 
 def touch_keys(session: Session, key_ids: Iterable[str], *, at: datetime) -> None:

@@ -7,9 +7,9 @@ cut off from the registry, identities that are known are served for at most an h
 
 import asyncio
 import logging
-import math
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Protocol
@@ -17,7 +17,8 @@ from typing import Protocol
 from cluster.errors import NotAuthenticated, PlatformError, RegistryUnavailable
 from cluster.metrics import FAIL_OPEN
 from serve_app.registry.database import Database
-from serve_app.registry.keys import find_key, touch_keys
+from serve_app.registry.key_identities import find_key, recent_keys
+from serve_app.registry.keys import touch_keys
 from serve_app.registry.sessions import find_session
 from serve_app.security.api_keys import digest, is_same
 from serve_app.security.credentials import Credential, cache_key, read_credential
@@ -98,10 +99,11 @@ class Identities:
             NotAuthenticated: The same for every credential that does not hold.
             RegistryUnavailable: If it is unknown here and the registry is away.
         """
+        key = cache_key(authorization, api_key)
+        self._recognise(key, authorization, api_key)
         principal = self.find_cached(authorization, api_key)
         if principal is not None:
             return principal
-        key = cache_key(authorization, api_key)
         known = self._cache.find(key)
         if self._cache.is_refused(key) and self._clock() < self._follower.live_until:
             raise NotAuthenticated(REFUSAL, reason="refused before")
@@ -113,6 +115,20 @@ class Identities:
             fill.add_done_callback(lambda done: self._on_filled(key, done))
         return await self._await_fill(fill, known)
 
+    async def preload(self) -> int:
+        """
+        Know the API keys of the last hour before anybody presents them; returns how many.
+
+        Raises:
+            RegistryUnavailable: None is known by this.
+        """
+        generation, asked_at = self._cache.generation, self._clock()
+        keys = await self._database.read(recent_keys)
+        for found in keys:
+            # By the digest that the registry has: how a caller will present it is not known.
+            self._cache.store(found.key_sha256, Entry.of_key(found, asked_at), generation)
+        return len(keys)
+
     async def close(self) -> None:
         """Note the last uses of keys and end what runs."""
         for task in list(self._fills.values()):
@@ -120,6 +136,16 @@ class Identities:
         if self._noting is not None:
             self._noting.cancel()
         await self._note_uses()
+
+    def _recognise(self, key: bytes, authorization: str | None, api_key: str | None) -> None:
+        """Take over what ``preload`` learned of a key that is presented for the first time."""
+        if self._cache.find(key) is not None:
+            return
+        credential = read_credential(authorization, api_key)
+        if credential.kind == "key":
+            entry = self._cache.find(digest(credential.text))
+            if entry is not None:
+                self._cache.store(key, replace(entry), self._cache.generation)
 
     async def _await_fill(self, fill: asyncio.Task[Principal], known: Entry | None) -> Principal:
         patience_s = None if known is None else PATIENCE_S
@@ -141,41 +167,29 @@ class Identities:
         generation = self._cache.generation
         try:
             if credential.kind == "key":
-                principal, expires_at_s = await self._look_up_key(credential.text)
+                entry = await self._look_up_key(credential.text)
             else:
                 claims = self._tokens.verify(credential.text, "access")
-                principal = await self._look_up_session(claims)
-                expires_at_s = float(claims.expires_at_s)
+                session = await self._look_up_session(claims)
+                entry = Entry(session, float(claims.expires_at_s), self._clock())
         except NotAuthenticated:
             self._cache.refuse(key, generation)
             raise
-        entry = Entry(principal, expires_at_s, self._clock())
         self._cache.store(key, entry, generation)
-        if principal.key_id is not None:
+        if entry.principal.key_id is not None:
             self._note_use(entry, entry.filled_at)
-        return principal
+        return entry.principal
 
-    async def _look_up_key(self, text: str) -> tuple[Principal, float]:
+    async def _look_up_key(self, text: str) -> Entry:
         sha256 = digest(text)
         async with self._lookups:
             found = await self._database.read(partial(find_key, key_sha256=sha256))
         if found is None or not is_same(found.key_sha256, sha256):
             raise NotAuthenticated(REFUSAL, reason="unknown key")
-        key = found.key
-        expires_at_s = math.inf if key.expires_at is None else key.expires_at.timestamp()
-        if found.is_revoked or not found.is_active or expires_at_s <= self._wall_clock():
+        entry = Entry.of_key(found, self._clock())
+        if found.is_revoked or not found.is_active or entry.expires_at_s <= self._wall_clock():
             raise NotAuthenticated(REFUSAL, reason="key revoked, expired or without a user")
-        principal = Principal(
-            user_id=key.user_id,
-            email=found.email,
-            role=found.role,
-            scopes=frozenset(key.scopes),
-            models=None if key.models is None else frozenset(key.models),
-            key_id=key.id,
-            rate_limit=key.rate_limit,
-            limits=found.limits,
-        )
-        return principal, expires_at_s
+        return entry
 
     async def _look_up_session(self, claims: Claims) -> Principal:
         read = partial(find_session, user_id=claims.user_id, family_id=claims.session_id)

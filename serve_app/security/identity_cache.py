@@ -2,8 +2,10 @@
 
 import math
 from dataclasses import dataclass
+from typing import Self
 
 from serve_app.registry.changes import EVERYTHING
+from serve_app.registry.key_identities import KeyIdentity
 from serve_app.security.principals import Principal
 
 CAPACITY = 50_000
@@ -18,6 +20,23 @@ class Entry:
     expires_at_s: float
     filled_at: float
     noted_at: float = -math.inf
+
+    @classmethod
+    def of_key(cls, found: KeyIdentity, filled_at: float) -> Self:
+        """What a key stands for, as the registry had it at ``filled_at``."""
+        key = found.key
+        principal = Principal(
+            user_id=key.user_id,
+            email=found.email,
+            role=found.role,
+            scopes=frozenset(key.scopes),
+            models=None if key.models is None else frozenset(key.models),
+            key_id=key.id,
+            rate_limit=key.rate_limit,
+            limits=found.limits,
+        )
+        expires_at_s = math.inf if key.expires_at is None else key.expires_at.timestamp()
+        return cls(principal, expires_at_s, filled_at)
 
     @property
     def subjects(self) -> tuple[str, ...]:

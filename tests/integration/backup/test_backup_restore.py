@@ -13,7 +13,7 @@ from cluster.backup.destination_files import DirectoryDestination
 from cluster.backup.faults import BackupRefused
 from cluster.backup.restore import restore_backup
 from cluster.settings import Settings
-from serve_app.registry.keys import find_key
+from serve_app.registry.key_identities import find_key
 from serve_app.registry.sessions import find_session
 from serve_app.registry.tables import ApiKey, Change, RefreshFamily, User
 from tests.integration.backup.conftest import VERSIONS

@@ -5,8 +5,8 @@ import os
 import signal
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,7 +17,8 @@ from sklearn.linear_model import LinearRegression
 
 from cluster.settings import Settings
 from deployments.loader import Loader
-from serve_app.services import Services
+from serve_app.app import create_app
+from serve_app.services import Services, build_services
 from tests.system.client import as_bytes
 
 FEATURES = np.random.default_rng(0).normal(size=(30, 2))
@@ -34,6 +35,23 @@ class House:
     store: Path
     settings: Settings
     failures: list[str] = field(default_factory=list)
+
+    @asynccontextmanager
+    async def newcomer(self) -> AsyncIterator[httpx.AsyncClient]:
+        """A client of another ingress, which starts now."""
+        services = build_services(
+            self.settings,
+            predictors=self.services.predictors,
+            loaders=self.services.loaders,
+            replica_id=f"newcomer-{next(numbers)}",
+        )
+        app = create_app(services)
+        transport = httpx.ASGITransport(app)
+        async with (
+            app.router.lifespan_context(app),
+            httpx.AsyncClient(transport=transport, base_url=self.client.base_url) as client,
+        ):
+            yield client
 
     async def upload(self, name: str) -> httpx.Response:
         """A new model that answers ``a + 2 b + number``."""

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 
 import pytest
 
@@ -72,6 +73,29 @@ async def test_identities_and_models_known_before_are_served_and_counted(
     finally:
         await asyncio.to_thread(postgres.start)
     await until(house.new_key, 201, within_s=RECOVERY_S)
+
+
+async def test_a_new_ingress_knows_who_was_here_before_an_outage(
+    house: House, model: str, postgres: EmbeddedPostgres
+) -> None:
+    key = (await house.new_key()).json()["key"]
+    revoked = (await house.new_key()).json()
+    await house.client.delete(f"/api/v1/api-keys/{revoked['id']}")
+    await house.services.stats.flush()
+    async with house.newcomer() as newcomer:
+        ask = partial(
+            newcomer.post, f"/api/v1/models/{model}/predict", json={"instances": [[1.0, 0.0]]}
+        )
+        await asyncio.to_thread(postgres.stop)
+        try:
+            known = await ask(headers={"X-API-Key": key})
+            unknown = await ask(headers={"X-API-Key": revoked["key"]})
+        finally:
+            await asyncio.to_thread(postgres.start)
+    await until(house.new_key, 201, within_s=RECOVERY_S)
+
+    assert known.json()["predictions"] == pytest.approx([1.0 + float(model.rsplit("-", 1)[1])])
+    assert unknown.status_code == 503
 
 
 async def until_counted(house: House, model: str, decisions: Counter[str], what: str) -> None:

@@ -12,7 +12,8 @@ import pytest
 
 from cluster.errors import NotAuthenticated, RegistryUnavailable
 from serve_app.registry.database import Database
-from serve_app.registry.keys import KeyIdentity, KeyRecord
+from serve_app.registry.key_identities import KeyIdentity
+from serve_app.registry.keys import KeyRecord
 from serve_app.registry.sessions import SessionIdentity
 from serve_app.security.api_keys import make_key
 from serve_app.security.identities import Identities
@@ -66,13 +67,15 @@ class Registry:
     asked: asyncio.Event = field(default_factory=asyncio.Event)
     touched: list[set[str]] = field(default_factory=list)
 
-    async def read(self, work: partial[object]) -> object:
+    async def read(self, work: partial[object] | Callable[[object], object]) -> object:
         self.reads += 1
         self.asked.set()
         if self.hang is not None:
             await self.hang.wait()
         if not self.is_available:
             raise RegistryUnavailable("away", retry_after_s=1)
+        if not isinstance(work, partial):
+            return [self.key]
         return self.key if work.func.__name__ == "find_key" else self.session
 
     async def write(self, work: partial[object]) -> None:
@@ -365,3 +368,46 @@ def test_no_secret_is_kept_in_the_cache() -> None:
         return vars(house.identities)
 
     assert KEY.text not in repr(asyncio.run(run()))
+
+
+class TestPreloaded:
+    """Keys that the registry said were in use, before anybody presented them here."""
+
+    @pytest.fixture
+    async def house(self) -> House:
+        house = House()
+        assert await house.identities.preload() == 1
+        house.cut_off()
+        return house
+
+    @pytest.mark.parametrize("headers", [(None, KEY.text), (f"Bearer {KEY.text}", None)])
+    async def test_one_is_served_while_the_registry_is_away(
+        self, house: House, headers: tuple[str | None, str | None]
+    ) -> None:
+        assert (await house.identities.identify(*headers)).key_id == KEY_IDENTITY.key.id
+        assert house.identities.stale_served == 1
+
+    async def test_another_is_not(self, house: House) -> None:
+        with pytest.raises(RegistryUnavailable):
+            await house.identities.identify(None, make_key().text)
+
+    @pytest.mark.parametrize(("kind", "subject"), [("key", KEY_IDENTITY.key.id), ("user", USER)])
+    async def test_one_that_was_changed_since_is_not(
+        self, house: House, kind: str, subject: str
+    ) -> None:
+        house.follower.tell(kind, subject)
+
+        with pytest.raises(RegistryUnavailable):
+            await house.identities.identify(None, KEY.text)
+
+    async def test_one_that_has_expired_is_not(self) -> None:
+        expires_at = datetime.fromtimestamp(NOW_S + 60, UTC)
+        house = House(
+            Registry(replace(KEY_IDENTITY, key=replace(KEY_IDENTITY.key, expires_at=expires_at)))
+        )
+        await house.identities.preload()
+        house.cut_off()
+        house.wall_s += 60
+
+        with pytest.raises(RegistryUnavailable):
+            await house.identities.identify(None, KEY.text)
