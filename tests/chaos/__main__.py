@@ -1,7 +1,7 @@
 """
 Faults at random on a platform of its own: ``make chaos``, or
 
-    python -m tests.chaos [--seed N] [--seconds S] [--rate R] [--faults a,b,c] [--edge true]
+    python -m tests.chaos [--seed N] [--seconds S] [--rate R] [--faults a,b,c] [--edge true] [--keep DIRECTORY]
 
 Prints the seed, writes ``docs/chaos/<date>-<seed>.json`` and a timeline beside it, and exits with
 1 if the history holds a violation or more than 0.01 % of the predictions failed.
@@ -13,6 +13,7 @@ import random
 import secrets
 import sys
 import tempfile
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -35,7 +36,7 @@ def main() -> int:
     plan = _plan(arguments)
     print(f"seed {plan.seed}: {plan.rate:.0f}/s for {plan.seconds:.0f} s, {', '.join(plan.faults)}")
     with (
-        tempfile.TemporaryDirectory(prefix="slipway-chaos-") as directory,
+        _directory(arguments.keep) as directory,
         staged(
             Path(directory),
             plan.faults,
@@ -65,6 +66,14 @@ def main() -> int:
     return int(bool(history.violations()) or is_over_budget)
 
 
+def _directory(kept: str) -> AbstractContextManager[str]:
+    """Where the platform keeps its files; with its logs, where somebody wants to read them."""
+    if not kept:
+        return tempfile.TemporaryDirectory(prefix="slipway-chaos-")
+    Path(kept).mkdir(parents=True)
+    return nullcontext(kept)
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos")
     parser.add_argument("--seed", type=int, default=secrets.randbelow(10**6))
@@ -74,6 +83,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--stopped", type=float, default=STOPPED_S, help="seconds that what is stopped stays so"
     )
+    parser.add_argument("--keep", default="", help="a new directory for all files of the platform")
     for name, what in (("short-path", "answer in the ingress"), ("edge", "ask the shipped edge")):
         parser.add_argument(f"--{name}", choices=["true", "false"], default="false", help=what)
     return parser.parse_args()
