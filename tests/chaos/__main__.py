@@ -1,7 +1,7 @@
 """
 Faults at random on a platform of its own: ``make chaos``, or
 
-    python -m tests.chaos [--seed N] [--seconds S] [--rate R] [--faults a,b,c] [--edge true] [--keep DIRECTORY]
+    python -m tests.chaos [--seed N] [--seconds S] [--rate R] [--faults a,b,c] [--edge true]
 
 Prints the seed, writes ``docs/chaos/<date>-<seed>.json`` and a timeline beside it, and exits with
 1 if the history holds a violation or more than 0.01 % of the predictions failed.
