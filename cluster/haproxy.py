@@ -10,7 +10,8 @@ program adds to the file what Serve has no setting for, and becomes the real HAP
 - once too many wait, a prediction is refused at once, and anything else goes before those;
 - a prediction's answer leaves when all of it is there, so that an edge can ask again for it;
 - what HAProxy answers by itself has our form, with its own status instead of Serve's 500;
-- a prediction that reached no replica is a 502, which an edge sends to the replicas themselves.
+- a prediction that reached no replica is a 502, which an edge sends to the replicas themselves;
+- replicas that Serve does not name while it builds an application are asked all the same.
 
 docs/decisions/0019 has the figures.
 """
@@ -30,6 +31,7 @@ from cluster.edge_errors import (
     EdgeError,
     body,
 )
+from cluster.haproxy_replicas import with_known_replicas
 
 #: For the rest of an answer whose head is there.
 REST_OF_ANSWER_S = 5
@@ -167,7 +169,7 @@ def main() -> None:
     os.environ.pop(BINARY_PATH, None)
     if "-f" in arguments:
         path = Path(arguments[arguments.index("-f") + 1])
-        given = path.read_text(encoding="utf-8")
+        given = with_known_replicas(path.read_text(encoding="utf-8"), path.parent)
         path.write_text(bounded(given, is_logged=LOG_TARGET in os.environ), encoding="utf-8")
     binary = get_haproxy_binary()
     os.execv(binary, [binary, *arguments])  # noqa: S606 - the whole point

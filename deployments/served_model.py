@@ -1,10 +1,12 @@
 """A version as a Predictor keeps it: built through the intake's reader, timed at each answer."""
 
 import time
+from importlib import import_module
 
 from cluster.artifacts import verify
 from cluster.contracts import Batch, Method, PredictReply, Signature, VersionRef
 from cluster.errors import ModelUnavailable, PlatformError, PredictionFailed, UploadRefused
+from cluster.scheduling import behind_others
 from cluster.settings import Settings
 from cluster.tracing import span
 from deployments.engines.loaded import LoadedModel
@@ -57,11 +59,11 @@ class ServedModel:
 
 def load_libraries() -> None:
     """
-    Import what models are built with; takes seconds, which a replica spends before its first call.
+    Import what models are built with; takes seconds, before the first call and behind other replicas.
 
     Not at the top: Serve imports the deployments' modules once more on the way of every deploy.
     """
-    import deployments.intake.reader  # noqa: F401
+    behind_others(lambda: import_module("deployments.intake.reader"))
 
 
 def build_served_model(

@@ -17,7 +17,7 @@ from cluster.deploy_args import DeployArgs
 from cluster.errors import ReplicaUnavailable
 from cluster.health import ReplicaHealth
 from cluster.replicas import begin_replica
-from cluster.scheduling import take_short_slices
+from cluster.scheduling import behind_others, take_short_slices
 from cluster.setting_sources import Role
 from cluster.settings import Settings
 from deployments.handles import Handle, ServeLoaders, ServePredictors
@@ -38,6 +38,7 @@ class Ingress:
     """One replica of the front: FastAPI behind Serve's direct ingress."""
 
     def __init__(self, args: DeployArgs, loader: Handle, predictor: Handle) -> None:
+        behind_others(_import_application)
         from serve_app.backup_age import BackupAge
         from serve_app.services import build_services
 
@@ -107,6 +108,13 @@ class Ingress:
             "queued_requests": waiting["queued_requests"],
             "calls_in_flight": waiting["calls_in_flight"],
         }
+
+
+def _import_application() -> None:
+    import serve_app.app
+    import serve_app.direct_routes
+    import serve_app.hot_routes
+    import serve_app.middleware.direct  # noqa: F401 - all four for those that use them
 
 
 def _memory_bound_bytes(settings: Settings) -> int:

@@ -24,6 +24,9 @@ from deployments.intake.lockdown import ChildLimits
 from deployments.intake.probe import probe_sandbox
 from deployments.intake.protocol import MAX_NOTICE_BYTES, json_frame, parse_object, write_all
 
+#: Low enough to give way, and high enough to come up on a busy machine.
+STARTING_NICENESS = 10
+LEAST_NICENESS = 19
 #: job, verdict, printed, status
 DESCRIPTORS_PER_JOB = 4
 
@@ -147,20 +150,20 @@ def serve(prepare: Callable[[JsonObject], child.Work]) -> None:
     # What is loaded now stays: collecting it in a child would copy every page.
     gc.collect()
     gc.freeze()
-    _weigh_least()
+    _weigh_session(LEAST_NICENESS)
     control.send(_hello(state))
     Zygote(control, work).serve()
 
 
-def _weigh_least() -> None:
+def _weigh_session(niceness: int) -> None:
     """
-    This session counts for little beside the others of the machine, where the kernel groups them.
+    Make this session count for less beside others of the machine, where the kernel groups them.
 
     Under autogroup (sched(7)) a session as a whole has everybody's weight, however idle what runs
     in it; a kernel without it, or a container's control group, has nothing to write to.
     """
     with contextlib.suppress(OSError):
-        Path("/proc/self/autogroup").write_text("19", encoding="ascii")
+        Path("/proc/self/autogroup").write_text(str(niceness), encoding="ascii")
 
 
 def _hello(state: SandboxState) -> bytes:
@@ -168,6 +171,9 @@ def _hello(state: SandboxState) -> bytes:
 
 
 if __name__ == "__main__":
+    # Before its imports, which are seconds of work beside replicas that answer.
+    os.nice(STARTING_NICENESS)
+    _weigh_session(STARTING_NICENESS)
     from deployments.intake.vetting_work import prepare as prepare_vetting
 
     serve(prepare_vetting)

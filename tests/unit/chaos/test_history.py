@@ -91,4 +91,4 @@ def test_the_timeline_names_the_faults() -> None:
     run = history(answered(1))
     run.faults.append(Harm(began_s=3.0, ended_s=4.0, what="SIGKILL Predictor 17"))
 
-    assert "SIGKILL Predictor 17" in drawing(run)
+    assert ">SIGKILL Predictor<" in drawing(run)

@@ -1,13 +1,15 @@
 """Slices of a process of its own, as the kernel tells them."""
 
 import json
+import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
-from cluster.scheduling import SLICE_S
+from cluster.scheduling import SLICE_S, STARTING_NICENESS, behind_others
 
 #: Prints what was returned, and each thread's slice in ns: one thread older, one younger.
 PROGRAM = """
@@ -45,3 +47,21 @@ def test_every_thread_gets_the_short_slice() -> None:
     assert is_taken
     assert len(slices) == 3
     assert set(slices) == {round(SLICE_S * 1e9)}
+
+
+def test_what_starts_gives_way_and_its_caller_does_not() -> None:
+    def niceness() -> int:
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    before = niceness()
+
+    assert behind_others(niceness) == max(before, STARTING_NICENESS)
+    assert niceness() == before
+
+
+def test_what_fails_behind_others_is_raised() -> None:
+    def fail() -> None:
+        raise ImportError("no such module")
+
+    with pytest.raises(ImportError, match="no such module"):
+        behind_others(fail)
