@@ -59,7 +59,7 @@ class ServedModel:
 
 def load_libraries() -> None:
     """
-    Import what models are built with; takes seconds, before the first call and behind other replicas.
+    Import what models are built with; takes seconds, behind replicas that answer.
 
     Not at the top: Serve imports the deployments' modules once more on the way of every deploy.
     """
