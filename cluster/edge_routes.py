@@ -68,7 +68,9 @@ def back_routes(*, retry_window_s: int) -> list[str]:
         RETRIES,
         f"proxy_next_upstream_timeout {retry_window_s}s;",
         "error_page 404 500 = @replica_predict;",
-        error_page(BAD_GATEWAY),
+        # Where no server was left: nginx hands one that had failed a single request, and until that
+        # is answered nobody else's, though it may have come up just now.
+        "error_page 502 = @replica_again;",
         "proxy_pass http://edge_predict;",
     ]
     once = [

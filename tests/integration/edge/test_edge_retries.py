@@ -53,6 +53,21 @@ def test_no_prediction_is_lost_while_haproxy_is_away(tmp_path: Path) -> None:
     assert sum(len(replica.requests) for replica in replicas) == 50
 
 
+def test_a_replica_that_has_just_come_up_is_asked_at_once(tmp_path: Path) -> None:
+    first = free_block(4)
+    with (
+        running(tmp_path, free_block(1), first_replica_port=first) as edge,
+        edge.client() as client,
+    ):
+        nobody = client.post(PREDICT, content=b"x")
+        with raw_server(good, port=first + 1):
+            answer = client.post(PREDICT, content=b"x")
+
+    assert_our_error(nobody, 502, "replica_unavailable")
+    assert nobody.headers["retry-after"] == "1"
+    assert answer.status_code == 200
+
+
 def test_no_prediction_is_lost_when_a_replica_dies_at_work(tmp_path: Path) -> None:
     first = free_block(4)
     with ExitStack() as stack:
