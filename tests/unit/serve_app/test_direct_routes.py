@@ -230,7 +230,7 @@ async def test_more_than_may_wait_are_shed_at_once() -> None:
 
 
 async def test_what_the_loop_comes_to_too_late_in_a_turn_is_shed() -> None:
-    now_s = iter((0.0, 0.49, 0.51, 5.0))
+    now_s = iter((0.0, 0.19, 0.21, 5.0))
     replica = Replica(application(MADE), clock=lambda: next(now_s))
     try:
         # Three that are there at once, and one that comes in a later turn.
