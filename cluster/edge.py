@@ -165,22 +165,17 @@ def _plain_values(config: EdgeConfig) -> dict[str, object]:
 
 
 def _upstreams(config: EdgeConfig) -> dict[str, str]:
-    last = config.first_replica_port + config.replica_ports
-    replicas = [
-        f"server {host}:{port}"
-        for host in config.replica_hosts
-        for port in range(config.first_replica_port, last)
-    ]
+    first, count = config.first_replica_port, config.replica_ports
+    ports = range(first, first + count)
+    replicas = [f"server {host}:{port}" for host in config.replica_hosts for port in ports]
     doors = [f"server {door} max_fails=0;" for door in config.doors]
     return {
         # HAProxy is asked first each time: where it is away, its port refuses at once.
         "doors": _block(doors, 2),
         # A port without a replica refuses at once, and is then left alone for a while.
-        "backups": _block(
-            (f"{server} backup max_fails=1 fail_timeout=5s;" for server in replicas), 2
-        ),
+        "backups": _block([f"{port} max_fails=1 fail_timeout=5s backup;" for port in replicas], 2),
         # The last to be asked: each is tried, whatever happened to it before.
-        "replicas": _block([f"{server} max_fails=0;" for server in replicas] or doors, 2),
+        "replicas": _block([f"{port} max_fails=0;" for port in replicas] or doors, 2),
     }
 
 

@@ -91,7 +91,7 @@ def test_only_predictions_are_sent_twice() -> None:
     blocks = re.findall(r"location (\S+(?: \S+)?) \{([^}]*)\}", text)
     retried = {match for match, inner in blocks if "non_idempotent" in inner}
 
-    assert retried == {f"~ {PREDICT}", f"~ {INFER}", "@replica_predict"}
+    assert retried == {f"~ {PREDICT}", f"~ {INFER}", "@replica_predict", "@replica_again"}
 
 
 @pytest.mark.parametrize(
