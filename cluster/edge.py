@@ -33,6 +33,7 @@ from cluster.edge_routes import (
     front_routes,
     grafana,
     proxy_headers,
+    replica_routes,
 )
 from cluster.errors import InsecureSettings
 from cluster.settings import Settings
@@ -150,7 +151,6 @@ def _plain_values(config: EdgeConfig) -> dict[str, object]:
         "connections_per_address": config.connections_per_address,
         "answer_timeout_s": int(config.deadline_s) + config.answer_grace_s,
         "back_timeout_s": int(config.deadline_s) + config.answer_grace_s + 5,
-        "retry_window_s": int(config.deadline_s),
         "http_listen": _listen(config.address, config.http_port),
         "https_listen": _listen(config.address, config.https_port),
         "https_suffix": "" if public == standard_port else f":{public}",
@@ -183,6 +183,7 @@ def _answers(config: EdgeConfig) -> dict[str, str]:
     errors = (*ERRORS, too_large(config.json_bytes))
     plain_errors = (*ERRORS, too_large(PLAIN_BODY_BYTES))
     bounds = Bounds(binary_bytes=config.binary_bytes, upload_bytes=config.upload_bytes)
+    window_s = int(config.deadline_s)
     bursts = {
         "burst": 2 * config.requests_per_second,
         "auth_burst": 2 * config.auth_requests_per_second,
@@ -205,7 +206,8 @@ def _answers(config: EdgeConfig) -> dict[str, str]:
         "host_refused": _block(answer(HOST_REFUSED, is_tls=False), 3),
         "not_found": _block(answer(NOT_FOUND, is_tls=True), 3),
         "routes": _block(front_routes(bounds, config.body_pace, **bursts), 2),
-        "back_routes": _block(back_routes(retry_window_s=int(config.deadline_s)), 2),
+        "back_routes": _block(back_routes(window_s), 2),
+        "replica_routes": _block(replica_routes(window_s), 2),
         "back_error_locations": _block(
             (line for error in BACK_ERRORS for line in location(error, is_tls=False)), 2
         ),

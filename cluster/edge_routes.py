@@ -5,14 +5,16 @@ Lines of nginx configuration, unindented.  What HAProxy makes up itself (404 whi
 empty, 500 when a replica dies) is asked again at a replica where that is safe.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from cluster.edge_bodies import BodyPace
 from cluster.edge_errors import (
     BAD_GATEWAY,
+    DEADLINE_EXCEEDED,
     ERRORS,
     REPLICA_UNAVAILABLE,
+    EdgeError,
     body,
     error_page,
     header_lines,
@@ -34,10 +36,8 @@ STRIPPED = (
 PREDICT = r"^/api/v1/(models/[^/]+/)?predict/?$"
 INFER = r"^/v2/models/.+/infer/?$"
 UPLOAD = r"^/api/v1/models(/[^/]+/versions)?/?$"
-#: A prediction is pure: it may be sent again whatever became of the first.
-RETRIES = "proxy_next_upstream error timeout http_502 non_idempotent;"
 #: Only what was never sent, or what HTTP calls idempotent, goes to another server.
-NO_RETRIES = "proxy_next_upstream error;"
+_NO_RETRIES = ("proxy_next_upstream error;", "proxy_next_upstream_timeout 10s;")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,11 +62,15 @@ def front_routes(bounds: Bounds, pace: BodyPace, *, burst: int, auth_burst: int)
     ]
 
 
-def back_routes(*, retry_window_s: int) -> list[str]:
-    """The locations behind them: which requests may be sent twice."""
+def back_routes(window_s: int) -> list[str]:
+    """
+    The locations behind them, which ask HAProxy first.
+
+    Args:
+        window_s: Seconds within which a prediction may be sent again.
+    """
     predict = [
-        RETRIES,
-        f"proxy_next_upstream_timeout {retry_window_s}s;",
+        *_retries(window_s),
         "error_page 404 500 = @replica_predict;",
         # Where no server was left: nginx hands one that had failed a single request, and until that
         # is answered nobody else's, though it may have come up just now.
@@ -74,8 +78,7 @@ def back_routes(*, retry_window_s: int) -> list[str]:
         "proxy_pass http://edge_predict;",
     ]
     once = [
-        NO_RETRIES,
-        "proxy_next_upstream_timeout 10s;",
+        *_NO_RETRIES,
         "error_page 404 = @replica_once;",
         "error_page 500 = @failed;",
         error_page(BAD_GATEWAY),
@@ -85,6 +88,20 @@ def back_routes(*, retry_window_s: int) -> list[str]:
         *_location(f"~ {PREDICT}", predict),
         *_location(f"~ {INFER}", predict),
         *_location("/", once),
+    ]
+
+
+def replica_routes(window_s: int) -> list[str]:
+    """
+    The locations that ask the replicas themselves, and what is told where none answers.
+
+    What HAProxy answers 404 was never seen by the application, and what the application answers
+    404 did nothing: anything may be asked once more.
+    """
+    return [
+        *_at_replicas("@replica_once", REPLICA_UNAVAILABLE, _NO_RETRIES),
+        *_at_replicas("@replica_predict", REPLICA_UNAVAILABLE, _retries(window_s)),
+        *_at_replicas("@replica_again", BAD_GATEWAY, _retries(window_s)),
     ]
 
 
@@ -167,3 +184,24 @@ def _bounded(
     pages = [error_page(own, path=refusal), *map(error_page, ERRORS)]
     inner = [f"client_max_body_size {bound_bytes};", *pace.wait(bound_bytes), *pages, *lines]
     return [*_location(match, inner), *location(own, is_tls=True, path=refusal)]
+
+
+def _retries(window_s: int) -> tuple[str, ...]:
+    """A prediction is pure: it may be sent again whatever became of the first."""
+    return (
+        "proxy_next_upstream error timeout http_502 non_idempotent;",
+        f"proxy_next_upstream_timeout {window_s}s;",
+    )
+
+
+def _at_replicas(name: str, error: EdgeError, retries: Sequence[str]) -> list[str]:
+    return _location(
+        name,
+        [
+            "proxy_intercept_errors off;",
+            f"error_page 502 503 ={error.status} {error.path};",
+            error_page(DEADLINE_EXCEEDED),
+            *retries,
+            "proxy_pass http://edge_replicas;",
+        ],
+    )

@@ -18,10 +18,9 @@ docs/decisions/0019 has the figures.
 
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 
 from cluster.edge_errors import (
     BAD_GATEWAY,
@@ -49,8 +48,6 @@ OVERLOADED = EdgeError(
     retry_after_s=1,
 )
 _REQUEST_ID = "%[unique-id]"
-#: Tells what HAProxy says from what the application says, and goes no further.
-_OWN = "x-slipway-haproxy"
 _REQUEST_IDS = "    unique-id-format %[uuid]"
 
 
@@ -124,30 +121,30 @@ def _backend(bounds: Bounds) -> Iterator[str]:
     )
     yield f"    timeout queue {bounds.wait_s}s"
     yield (
-        "    acl is_held var(txn.is_prediction) -m bool\n"
+        "    acl of_prediction var(txn.is_prediction) -m bool\n"
         f"    acl is_small res.body_size le {HELD_ANSWER_BYTES}\n"
-        f"    http-response wait-for-body time {REST_OF_ANSWER_S}s if is_held is_small\n"
-        "    http-response set-var(txn.arrived) res.body_len if is_held is_small\n"
-        f"    http-response return {_answer(BAD_GATEWAY)} if is_held is_small"
+        f"    http-response wait-for-body time {REST_OF_ANSWER_S}s if of_prediction is_small\n"
+        "    http-response set-var(txn.arrived) res.body_len if of_prediction is_small\n"
+        f"    http-response return {_answer(BAD_GATEWAY)} if of_prediction is_small"
         " { res.body_size,sub(txn.arrived) gt 0 }"
     )
-    for error in (BAD_GATEWAY, DEADLINE_EXCEEDED):
+    for error in (BAD_GATEWAY, REPLICA_UNAVAILABLE, DEADLINE_EXCEEDED):
         yield f"    http-error {_answer(error)}"
-    yield f"    http-error {_answer(REPLICA_UNAVAILABLE, {_OWN: '1'})}"
-    # Having waited too long stays a 503.  Where a replica was chosen it could not be reached, nor
-    # any other: HAProxy's old process still has a connection, and only replicas that are gone.
+    # Having waited too long stays a 503, as does the application's own.  Where a replica was chosen
+    # it could not be reached, nor any other: HAProxy's old process still has a connection, and only
+    # replicas that are gone.
     yield (
+        "    http-response set-var(txn.is_answered) bool(1)\n"
         "    acl reached_none srv_id gt 0\n"
         "    acl reached_none nbsrv eq 0\n"
-        f"    acl is_own res.hdr({_OWN}) -m found\n"
+        "    acl is_answered var(txn.is_answered) -m bool\n"
         "    http-after-response set-status 502"
-        " if { status 503 } is_own reached_none { var(txn.is_prediction) -m bool }"
+        " if { status 503 } of_prediction reached_none !is_answered"
     )
-    yield f"    http-after-response del-header {_OWN}"
 
 
-def _answer(error: EdgeError, more: Mapping[str, str] = MappingProxyType({})) -> str:
-    headers = {**HEADERS, "X-Request-ID": _REQUEST_ID, **more}
+def _answer(error: EdgeError) -> str:
+    headers = {**HEADERS, "X-Request-ID": _REQUEST_ID}
     if error.retry_after_s is not None:
         headers["Retry-After"] = str(error.retry_after_s)
     told = " ".join(f"hdr {name} {_quoted(value)}" for name, value in headers.items())

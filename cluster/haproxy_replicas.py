@@ -8,8 +8,7 @@ but Serve's own Python proxy, its last resort, though every replica runs: at 200
 second on 2 cores answers then took up to 10 s.
 
 So the servers that a backend had last are kept beside the configuration, and put back into one that
-has none.  Each is checked as ever: one that is gone is down within a second, and the last resort
-takes over as it should.
+has none.  Each is checked as ever, and where none is left the last resort takes over.
 """
 
 import json

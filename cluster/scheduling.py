@@ -49,8 +49,8 @@ def behind_others(work: Callable[[], T]) -> T:
     """
     What ``work`` returns, done at ``STARTING_NICENESS`` while the caller waits: imports, mostly.
 
-    A rolling update starts twice as many replicas as there are, each with seconds of imports, on
-    the cores of those that answer meanwhile.  In a thread that ends with the work, since a thread
+    A rolling update starts as many replicas as there are, each with seconds of imports, on the
+    cores of those that answer meanwhile.  In a thread that ends with the work, since a thread
     may give way, but without privileges never take its place again.
     """
 

@@ -19,13 +19,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from cluster.contracts import JsonObject, SandboxState
+from cluster.scheduling import STARTING_NICENESS
 from deployments.intake import child
 from deployments.intake.lockdown import ChildLimits
 from deployments.intake.probe import probe_sandbox
 from deployments.intake.protocol import MAX_NOTICE_BYTES, json_frame, parse_object, write_all
 
-#: Low enough to give way, and high enough to come up on a busy machine.
-STARTING_NICENESS = 10
 LEAST_NICENESS = 19
 #: job, verdict, printed, status
 DESCRIPTORS_PER_JOB = 4

@@ -101,7 +101,12 @@ class ChangeFollower:
         self.live_until = float("-inf")
         if tasks:
             with suppress(PlatformError):
-                await self._database.write(lambda session: depart(session, self._replica_id))
+                # Behind a read under way, whose thread would say again that this replica is there.
+                await self._database.write(
+                    lambda session: depart(session, self._replica_id),
+                    timeout_s=POLL_TIMEOUT_S,
+                    is_urgent=True,
+                )
 
     async def advance(self) -> None:
         """

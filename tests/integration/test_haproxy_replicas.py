@@ -4,47 +4,28 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from ray.serve._private.haproxy import BackendConfig, HAProxyApi, HAProxyConfig, ServerConfig
+from ray.serve._private.haproxy import BackendConfig
 
-from cluster.haproxy import program_path
+from cluster.haproxy import Bounds, bounded, program_path
 from cluster.haproxy_replicas import with_known_replicas
+from cluster.ports import free_block
+from tests.integration.edge.upstreams import raw_server, response
+from tests.integration.haproxies import Place, application, replica
 
-OLD = [ServerConfig(name=f"old-{n}", host="127.0.0.1", port=30_000 + n) for n in range(2)]
-NEW = [ServerConfig(name="new", host="127.0.0.1", port=30_007)]
-LAST_RESORT = ServerConfig(name="proxy", host="127.0.0.1", port=8_500)
-
-
-class Place:
-    """The directory of one HAProxy."""
-
-    def __init__(self, directory: Path) -> None:
-        self.path = directory / "haproxy.cfg"
-        self._config = HAProxyConfig(
-            socket_path=str(directory / "admin.sock"),
-            server_state_base=str(directory),
-            server_state_file=str(directory / "state"),
-        )
-
-    def write(self, *backends: BackendConfig) -> str:
-        """As Serve writes it."""
-        named = {str(backend.name): backend for backend in backends}
-        HAProxyApi(self._config, named, str(self.path))._generate_config_file_internal()
-        return self.path.read_text(encoding="utf-8")
-
-    def told(self, *backends: BackendConfig) -> str:
-        """As HAProxy gets to read it."""
-        return with_known_replicas(self.write(*backends), self.path.parent)
-
-
-def application(servers: list[ServerConfig]) -> BackendConfig:
-    return BackendConfig(
-        name="app", app_name="app", path_prefix="/", servers=servers, fallback_server=LAST_RESORT
-    )
+OLD = [replica(30_000 + n, f"old-{n}") for n in range(2)]
+NEW = replica(30_007, "new")
+LAST_RESORT = replica(8_500, "proxy")
+PREDICT = "/api/v1/models/iris/predict"
 
 
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
-    return Place(tmp_path)
+    return Place.at(tmp_path)
+
+
+def told(place: Place, *backends: BackendConfig) -> str:
+    """As HAProxy gets to read it."""
+    return with_known_replicas(place.write(*backends), place.directory)
 
 
 def servers(configuration: str) -> list[str]:
@@ -54,38 +35,54 @@ def servers(configuration: str) -> list[str]:
 
 
 def test_replicas_that_serve_does_not_name_while_it_builds_stay(place: Place) -> None:
-    before = place.told(application(OLD))
-    meanwhile = place.told(application([]))
-    again = place.told(application([]))
+    before = told(place, application(*OLD, last_resort=LAST_RESORT))
+    meanwhile = told(place, application(last_resort=LAST_RESORT))
+    again = told(place, application(last_resort=LAST_RESORT))
 
     assert servers(before) == servers(meanwhile) == servers(again) == ["old-0", "old-1", "proxy"]
 
 
 def test_those_that_it_names_are_all(place: Place) -> None:
-    place.told(application(OLD))
+    told(place, application(*OLD, last_resort=LAST_RESORT))
 
-    assert servers(place.told(application(NEW))) == ["new", "proxy"]
-    assert servers(place.told(application([]))) == ["new", "proxy"]
+    assert servers(told(place, application(NEW, last_resort=LAST_RESORT))) == ["new", "proxy"]
+    assert servers(told(place, application(last_resort=LAST_RESORT))) == ["new", "proxy"]
 
 
 def test_those_of_an_application_that_was_deleted_are_forgotten(place: Place) -> None:
-    place.told(application(OLD))
-    place.told()
+    told(place, application(*OLD, last_resort=LAST_RESORT))
+    told(place)
 
-    assert servers(place.told(application([]))) == ["proxy"]
+    assert servers(told(place, application(last_resort=LAST_RESORT))) == ["proxy"]
 
 
 def test_a_record_that_cannot_be_read_is_none(place: Place) -> None:
-    (place.path.parent / "replicas.json").write_text("{")
+    (place.directory / "replicas.json").write_text("{")
 
-    assert servers(place.told(application([]))) == ["proxy"]
+    assert servers(told(place, application(last_resort=LAST_RESORT))) == ["proxy"]
+
+
+def test_where_they_have_died_since_the_last_resort_takes_over(place: Place) -> None:
+    def answered(name: str) -> bytes:
+        return response("200 OK", f'"{name}"')
+
+    dead = replica(free_block(1))
+    told(place, application(dead))
+    with raw_server(lambda _: answered("last resort")) as server:
+        last_resort = replica(server.port, "proxy")
+        configuration = bounded(told(place, application(last_resort=last_resort)), Bounds())
+        with place.running(configuration) as client:
+            while (answer := client.post(PREDICT)).status_code != 200:
+                assert answer.json()["code"] == "replica_unavailable"
+
+    assert answer.json() == "last resort"
 
 
 def test_haproxy_takes_what_the_program_made_of_it(place: Place) -> None:
     program = program_path()
     assert program is not None
     for named in (OLD, []):
-        place.write(application(list(named)))
+        place.write(application(*named, last_resort=LAST_RESORT))
         checked = subprocess.run(
             [program, "-c", "-f", place.path], check=False, capture_output=True
         )

@@ -3,13 +3,10 @@
 import json
 import os
 import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import numpy as np
 import pytest
 from sklearn.neighbors import KNeighborsRegressor
@@ -22,6 +19,7 @@ from tests.chaos.writers import model_file
 from tests.crashing_model import DEADLY, QUOTIENT, crashing_model, needs_trap
 from tests.system.administrator import administrator
 from tests.system.client import ApiUser, as_bytes
+from tests.system.meanwhile import repeated
 from tests.system.platform import Platform, running, wait_until
 
 pytestmark = pytest.mark.quiet
@@ -72,7 +70,7 @@ def test_a_version_that_alone_crashes_two_replicas_is_held_back_until_it_is_rele
     """
     user.upload("heavy", heavy_model()).raise_for_status()
     dice = np.random.default_rng(1)
-    with calling(lambda: user.predict("heavy", dice.normal(size=(4000, 8)).tolist())) as answers:
+    with repeated(lambda: user.predict("heavy", dice.normal(size=(4000, 8)).tolist())) as answers:
         for _ in range(2):
             end_while_executing(faulty, signal.SIGSEGV)
         wait_until(
@@ -95,7 +93,7 @@ def test_a_hot_model_that_ten_killed_replicas_were_executing_is_never_held_back(
 ) -> None:
     user.upload("hot", heavy_model()).raise_for_status()
     dice = np.random.default_rng(2)
-    with calling(lambda: user.predict("hot", dice.normal(size=(4000, 8)).tolist())) as answers:
+    with repeated(lambda: user.predict("hot", dice.normal(size=(4000, 8)).tolist())) as answers:
         for _ in range(10):
             wait_until(lambda: living(faulty) >= 2, what="two Predictors")
             end_while_executing(faulty, signal.SIGKILL)
@@ -115,7 +113,7 @@ def test_a_query_of_death_is_found_out_by_its_replay_and_costs_other_models_noth
     user.upload("other", model_file(1)).raise_for_status()
     nemesis = Nemesis.seeded(faulty, 1)
     before = set(nemesis.actors("Predictor"))
-    with calling(lambda: user.predict("other", [[1.0]])) as others:
+    with repeated(lambda: user.predict("other", [[1.0]])) as others:
         wait_until(lambda: len(others) > 20, what="the other model's answers")
         killer = user.predict("quotient", [DEADLY])
         held = user.predict("quotient", [QUOTIENT])
@@ -156,25 +154,6 @@ def end_while_executing(platform: Platform, number: signal.Signals) -> None:
             if after is not None and after.is_native_crash == has_trace and after.executing:
                 return
     raise AssertionError("no Predictor could be caught at work")
-
-
-@contextmanager
-def calling(call: Callable[[], httpx.Response]) -> Iterator[list[httpx.Response]]:
-    """What ``call`` is answered, again and again while the block lasts."""
-    ended = threading.Event()
-    answers: list[httpx.Response] = []
-
-    def run() -> None:
-        while not ended.is_set():
-            answers.append(call())
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    try:
-        yield answers
-    finally:
-        ended.set()
-        thread.join()
 
 
 def living(platform: Platform) -> int:

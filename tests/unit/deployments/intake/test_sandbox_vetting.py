@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import os
 import pickle
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -35,6 +36,7 @@ from sklearn.svm import SVC
 
 from cluster.contracts import Batch, VersionRef, VetReport, VetRequest
 from cluster.errors import UploadRefused
+from cluster.scheduling import STARTING_NICENESS
 from deployments.intake.sandbox import Sandbox
 from deployments.intake.vetting import vet
 from tests.crashing_model import DEADLY, QUOTIENT, crashing_model, needs_trap
@@ -220,3 +222,10 @@ async def test_a_query_of_death_is_found_out_by_its_replay(sandbox: Sandbox) -> 
 
     assert (harmless.is_crash, harmless.reason) == (False, "answered")
     assert (deadly.is_crash, deadly.reason) == (True, "crash")
+
+
+def test_the_zygote_gives_way_to_replicas(sandbox: Sandbox) -> None:
+    assert sandbox.zygote_pid is not None
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+
+    assert os.getpriority(os.PRIO_PROCESS, sandbox.zygote_pid) == min(own + STARTING_NICENESS, 19)
